@@ -1,0 +1,154 @@
+"""Batches of rows: order, grouping by moveline window, pairs, and tables attached by row."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from recbole_nif.data import fields
+from recbole_nif.data.pairs import PairSampler
+from recbole_nif.data.windows import MovelineWindows
+
+
+class CTRDataLoader:
+    """Iterates one view of a :class:`CTRDataset` in batches.
+
+    The order of rows and the pairs of an epoch are a function of (seed, epoch): not of the number of
+    workers, nor of what ran before.
+
+    Args:
+        config: RecBole config (``train_batch_size``, ``eval_batch_size``, ``worker``, ``seed``,
+            ``rows_per_window``, ``tsp_*``).
+        dataset: a built view.
+        phase: ``train``, ``valid`` or ``test``; pairs are added in training only.
+        shuffle: a new order in each epoch.
+    """
+
+    def __init__(self, config, dataset, phase: str = "train", shuffle: bool = False):
+        self.config, self._dataset, self.phase, self.shuffle = config, dataset, phase, shuffle
+        self.epoch = 0
+        self.rank, self.world_size = config["local_rank"] or 0, 1
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            self.rank, self.world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        training = phase == "train"
+        batch_size = config["train_batch_size" if training else "eval_batch_size"]
+        self.batch_size = max(1, batch_size // self.world_size)
+        self.rows = dataset.inter_feat[fields.ROW_ID]
+        self._tables: dict[str, Tensor | np.ndarray] = {}
+        self._sampler = self._pair_sampler() if training and dataset.needs.pairs else None
+        self._groups = self._window_groups() if training and shuffle and dataset.needs.moveline else None
+
+    @property
+    def dataset(self):
+        """The view that the rows come from."""
+        return self._dataset
+
+    @property
+    def sample_size(self) -> int:
+        """Rows that this process sees in an epoch, partners not counted."""
+        return len(self._order()) if self.world_size > 1 else len(self.rows)
+
+    def __len__(self) -> int:
+        return -(-self.sample_size // self.batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the order and the pairs of the next iteration."""
+        self.epoch = epoch
+
+    def attach(self, name: str, table: Tensor | np.ndarray) -> None:
+        """Adds ``table[row_id]`` to every batch as field ``name``; table: [rows of the dataset, ...]."""
+        self._tables[name] = table
+
+    def windows(self, **options) -> MovelineWindows:
+        """Stage 1's batches over the moveline of the training split; see :class:`MovelineWindows`."""
+        return MovelineWindows(self._dataset, seed=self.config["seed"], **options)
+
+    def __iter__(self):
+        order = self._order()
+        batches = _Batches(self, order, None if self._sampler is None else self._sampler.draw(self.epoch))
+        workers = self.config["worker"] or 0
+        loader = DataLoader(batches, batch_size=None, shuffle=False, num_workers=workers, collate_fn=_unchanged)
+        return iter(loader)
+
+    def _order(self) -> Tensor:
+        if not self.shuffle:
+            return self.rows[self.rank :: self.world_size]
+        rng = np.random.default_rng([self.config["seed"], self.epoch])
+        if self._groups is None:
+            order = rng.permutation(len(self.rows))
+        else:
+            order = _shuffle_in_groups(self._groups, self.config["rows_per_window"] or 1, rng)
+        each = len(order) // self.world_size  # every process takes the same number of steps
+        return self.rows[torch.from_numpy(order[self.rank :: self.world_size][:each])]
+
+    def _window_groups(self) -> np.ndarray | None:
+        """The moveline window of each row, [R], for batches in which rows share windows."""
+        if (self.config["rows_per_window"] or 1) <= 1:
+            return None
+        return self._dataset.history.window_start(self.rows).numpy()
+
+    def _pair_sampler(self) -> PairSampler:
+        config = self.config
+        return PairSampler(
+            self._dataset.event_log,
+            self._dataset.train_rows,
+            mode=config["tsp_mode"],
+            partner=config["tsp_partner"] or "nearest",
+            neighbors=config["tsp_neighbors"] or 5,
+            window=config["tsp_window"],
+            ratio=0.5 if config["tsp_ratio"] is None else config["tsp_ratio"],
+            seed=config["seed"],
+        )
+
+    def _read(self, rows: Tensor, partner: Tensor | None) -> Interaction:
+        """The batch of ``rows`` [B] with their partners behind them."""
+        pair_of = None
+        if partner is not None:
+            partner = partner[rows]
+            owner = torch.nonzero(partner >= 0).squeeze(1)
+            pair_of = torch.cat([torch.full_like(rows, -1), owner])
+            rows = torch.cat([rows, partner[owner]])
+        batch = self._dataset.read(rows)
+        if pair_of is not None:
+            batch[fields.PAIR_OF] = pair_of
+        for name, table in self._tables.items():
+            values = table[rows] if isinstance(table, Tensor) else torch.from_numpy(table[rows.numpy()])
+            batch[name] = values
+        return batch
+
+
+class _Batches(TorchDataset):
+    """Random access to an epoch's batches, so that worker processes can share them out."""
+
+    def __init__(self, loader: CTRDataLoader, order: Tensor, partner: Tensor | None):
+        self.loader, self.order, self.partner = loader, order, partner
+
+    def __len__(self) -> int:
+        return -(-len(self.order) // self.loader.batch_size)
+
+    def __getitem__(self, number: int) -> Interaction:
+        size = self.loader.batch_size
+        return self.loader._read(self.order[number * size : (number + 1) * size], self.partner)
+
+
+def _shuffle_in_groups(window: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A permutation that keeps up to ``size`` random rows of one window together.
+
+    Rows of a window are shuffled, dealt into groups of ``size``, and the groups are shuffled.
+    """
+    order = np.lexsort((rng.random(len(window)), window))
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = window[order][1:] != window[order][:-1]
+    starts = np.flatnonzero(first)
+    rank = np.arange(len(order)) - starts[np.cumsum(first) - 1]
+    group = np.cumsum(first | (rank % size == 0)) - 1
+    place = rng.permutation(group[-1] + 1) if len(group) else group
+    return order[np.argsort(place[group], kind="stable")]
+
+
+def _unchanged(batch: Interaction) -> Interaction:
+    return batch

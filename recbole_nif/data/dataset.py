@@ -1,0 +1,188 @@
+"""CTRDataset: RecBole's Dataset with an event log beside it.
+
+Every labelled row is a sample, the first of a user too, so that sequence models and feature-interaction
+models train and score identical rows. Histories are gathered from the log when a batch is read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from recbole.data.dataset import Dataset
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from recbole_nif.data import fields, history
+from recbole_nif.data.event_log import EventLog
+from recbole_nif.data.log_builder import LogColumns, build_log
+from recbole_nif.data.needs import Needs
+from recbole_nif.data.scenes import SceneVocabulary
+from recbole_nif.data.sources import ensure_dataset
+from recbole_nif.data.splits import SplitRule, split_rows
+from recbole_nif.errors import UserError
+
+
+class CTRDataset(Dataset):
+    """A RecBole dataset for CTR models on one shared :class:`EventLog`.
+
+    After :meth:`build`:
+        event_log: the log, shared by the three views.
+        scenes: :class:`SceneVocabulary`; n_behaviors: number of behavior ids with padding 0.
+        clicked_behaviors: bool [n_behaviors], which ids say that the event was a click.
+        item_scene: [items] int64, the scene set of an item (its most frequent one in the training
+            split when scenes belong to events).
+        train_rows: row ids of the training split; train_item_count: [items] clicks in it.
+        split_report: rows per split and how many rows a float32 clock would move.
+
+    Raises:
+        UserError: missing label or time, an unsupported evaluation mode, an empty split.
+    """
+
+    event_log: EventLog
+    scenes: SceneVocabulary
+    n_behaviors: int
+    clicked_behaviors: Tensor
+    item_scene: Tensor
+    train_rows: Tensor
+    train_item_count: Tensor
+    split_report: dict
+
+    def __init__(self, config):
+        modes = config["eval_args"]["mode"]
+        if set(modes.values() if isinstance(modes, dict) else [modes]) != {"labeled"}:
+            raise UserError(f"eval_args.mode is {modes}: CTR models are evaluated on labelled rows, set it to labeled.")
+        self.needs = Needs.of(config)
+        super().__init__(config)
+
+    # -- loading: RecBole's steps, with exact times and ratings captured before it rounds or drops them
+
+    def _load_data(self, token: str, dataset_path: str) -> None:
+        ensure_dataset(token, Path(dataset_path), self.config["source"])
+        super()._load_data(token, dataset_path)
+
+    def _set_label_by_threshold(self) -> None:
+        frame = self.inter_feat
+        self._columns = LogColumns.capture(self, frame)
+        super()._set_label_by_threshold()
+        if self.label_field not in frame:
+            raise UserError(
+                f"Dataset {self.dataset_name} has no column {self.label_field!r}: set threshold, such as "
+                f"{{rating: 4}}, or LABEL_FIELD to the column that holds 0 and 1."
+            )
+        label = frame[self.label_field].to_numpy()
+        if not np.isin(label, (0, 1)).all():
+            raise UserError(f"Column {self.label_field!r} of {self.dataset_name} must hold 0 and 1 only: set threshold.")
+        if label.min() == label.max():
+            raise UserError(f"All rows of {self.dataset_name} have label {label[0]:g}: check threshold and val_interval.")
+        self._columns.label = label.astype(np.int8)
+
+    # -- building: log, split, views
+
+    def build(self) -> list[CTRDataset]:
+        """Builds the log and returns the training, validation and test views."""
+        self._change_feat_format()
+        self.inter_feat[fields.ROW_ID] = torch.arange(len(self.inter_feat))
+        columns = self._columns
+        built = build_log(self, columns)
+        self.event_log, self.scenes = built.log, built.scenes
+        self.n_behaviors, self.clicked_behaviors = built.n_behaviors, built.clicked_behaviors
+        parts = self._split(columns)
+        for name, part in zip(("training", "validation", "test"), parts, strict=True):
+            if len(part) == 0 and self.config["eval_args"]["split"].get("LS") in (None, "valid_and_test"):
+                raise UserError(
+                    f"The {name} split of {self.dataset_name} is empty: change eval_args.split or the filters."
+                )
+        self.train_rows = torch.from_numpy(parts[0])
+        if self.config["history_until"] == "train":
+            if self.config["eval_args"]["order"] != "TO":
+                raise UserError("history_until: train needs a split by time: set eval_args.order to TO.")
+            self.event_log = self.event_log.freeze_after(self.train_rows)
+        self._count_training_clicks(built.item_scene)
+        self._all_rows = self.inter_feat  # in row_id order; every view reads its rows from here
+        self.history = history.HistoryReader(self)
+        self._drop_unused_col()
+        return [self.copy(self._rows_of(torch.from_numpy(part))) for part in parts]
+
+    def _split(self, columns: LogColumns) -> list[np.ndarray]:
+        size = len(self.inter_feat)
+        self.split_report = {}
+        if self.benchmark_filename_list is not None:
+            return np.split(np.arange(size), np.cumsum(self.file_size_list)[:-1])
+        rule = SplitRule.from_config(self.config)
+        if not rule.time_ordered:
+            generator = torch.Generator().manual_seed(self.config["seed"])
+            orders = {"shuffled": torch.randperm(size, generator=generator).numpy()}  # as RecBole's shuffle
+        elif self.time_field not in self.inter_feat:
+            raise UserError(f"eval_args.order: TO needs a time column, but {self.dataset_name} has no {self.time_field!r}.")
+        else:
+            item_rank, user_rank = self._token_rank(self.iid_field), self._token_rank(self.uid_field)
+            exact = np.lexsort((item_rank[columns.item], user_rank[columns.user], columns.timestamp))
+            rounded = self.inter_feat[self.time_field].numpy()
+            orders = {"exact": exact, "float32": np.argsort(rounded, kind="stable")}
+        parts = {
+            name: split_rows(rule, user=columns.user, time=columns.timestamp, order=order)
+            for name, order in orders.items()
+        }
+        if rule.time_ordered:
+            self.split_report["rows_moved_by_float32"] = _rows_moved(parts["exact"], parts["float32"], size)
+        chosen = parts[self.config["order_precision"] or "exact"] if rule.time_ordered else parts["shuffled"]
+        log_order = self.event_log.position.numpy()
+        # Rows of one user stay neighbors, so that evaluation batches share moveline windows.
+        return [part[np.argsort(log_order[part])] for part in chosen]
+
+    def _token_rank(self, field: str) -> np.ndarray:
+        """Order of a field's tokens, [tokens], so that every source of the data breaks ties alike."""
+        tokens = np.asarray(self.field2id_token[field]).astype(str)
+        rank = np.empty(len(tokens), dtype=np.int64)
+        rank[np.argsort(tokens, kind="stable")] = np.arange(len(tokens))
+        return rank
+
+    def _count_training_clicks(self, item_scene: Tensor | None) -> None:
+        position = self.event_log.position[self.train_rows].long()
+        item, clicked = self.event_log.item[position].long(), self.event_log.label[position] == 1
+        self.train_item_count = torch.bincount(item[clicked], minlength=self.item_num)
+        if item_scene is None:  # scenes belong to events: an item's most frequent one in training
+            n_sets = len(self.scenes.members)
+            code = item * n_sets + self.event_log.scene[position].long()
+            pairs, count = torch.unique(code, return_counts=True)
+            by_count = torch.argsort(count, stable=True)
+            item_scene = torch.zeros(self.item_num, dtype=torch.long)
+            item_scene[pairs[by_count] // n_sets] = pairs[by_count] % n_sets  # the last write is the most frequent
+        self.item_scene = item_scene
+
+    # -- reading
+
+    def __getitem__(self, index, join: bool = True) -> Interaction:
+        """The rows of this view at ``index`` with joined features and the fields that the model needs."""
+        index = torch.as_tensor(index) if not isinstance(index, slice) else torch.arange(len(self))[index]
+        rows = self.inter_feat[fields.ROW_ID][index.reshape(-1)]
+        return self.read(rows) if join else self._rows_of(rows)
+
+    def read(self, rows: Tensor) -> Interaction:
+        """A batch of rows by row id: features of user, item and context, and histories.
+
+        rows: [B] int64.
+        """
+        batch = self._rows_of(rows)
+        for feature, key in ((self.user_feat, self.uid_field), (self.item_feat, self.iid_field)):
+            if feature is not None:
+                ids = batch[key]
+                for name in feature.columns:
+                    batch[name] = feature[name].index_select(0, ids)
+        self.history.add(batch, rows)
+        return batch
+
+    def _rows_of(self, rows: Tensor) -> Interaction:
+        source = getattr(self, "_all_rows", self.inter_feat)
+        return Interaction({name: source[name].index_select(0, rows) for name in source.columns})
+
+
+def _rows_moved(parts: list[np.ndarray], other: list[np.ndarray], size: int) -> int:
+    """How many rows lie in another split."""
+    where = np.empty((2, size), dtype=np.int8)
+    for row, split in zip(where, (parts, other), strict=True):
+        for number, part in enumerate(split):
+            row[part] = number
+    return int((where[0] != where[1]).sum())

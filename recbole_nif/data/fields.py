@@ -1,0 +1,36 @@
+"""Names of the batch fields that our data path adds to RecBole's.
+
+Windows of the moveline are shared: rows of one user that fall into the same window of the log point
+to one encoded window, so a batch holds U <= B windows and every row says which one it reads and how
+far. ``B`` rows, ``U`` windows, ``n`` events per window.
+"""
+
+ROW_ID = "row_id"  # [B] int64, the row's number in the dataset before any ordering
+
+# Moveline windows (models that declare ``needs_moveline``); 0 is padding, padding is on the right.
+MOVELINE_ITEM = "moveline_item"  # [U, n] int64, item id (0 also for an event without an item)
+MOVELINE_SCENE = "moveline_scene"  # [U, n] int64, scene set: a row of ``dataset.scenes.members``
+MOVELINE_BEHAVIOR = "moveline_behavior"  # [U, n] int64, behaviour type or 1 + label
+MOVELINE_GAP = "moveline_gap"  # [U, n] int64, bucket of the time since the user's previous event
+MOVELINE_START = "moveline_start"  # [U] int64, log position of the window's first event
+MOVELINE_ROW = "moveline_row"  # [B] int64, which window the row reads
+MOVELINE_CUT = "moveline_cut"  # [B] int64, how many of its events the row may see, 0..n
+ROW_GAP = "row_gap"  # [B] int64, bucket of the time between the row and the last event it may see
+
+# The row's own group of simultaneous events, as log positions (models that declare ``needs_pairs``).
+TIE_BEGIN = "tie_begin"  # [B] int64, first position of the group
+TIE_END = "tie_end"  # [B] int64, one past its last position
+PAIR_OF = "pair_of"  # [B] int64, -1 for a sample; else the batch index of the sample it is paired with
+
+# Stage 1 (``data/windows.py``): every eligible cut of a window and its next K positive events.
+CUT_MASK = "cut_mask"  # [U, n] bool, True where a cut after event j is trained
+CUT_GAP = "cut_gap"  # [U, n] int64, bucket of the time from event j to the user's next event
+TARGET_ITEM = "target_item"  # [U, n, K] int64
+TARGET_SCENE = "target_scene"  # [U, n, K] int64, scene set
+TARGET_MASK = "target_mask"  # [U, n, K] bool
+NEGATIVE_ITEM = "negative_item"  # [U, n, H] int64, the user's own unclicked events after the cut
+NEGATIVE_SCENE = "negative_scene"  # [U, n, H] int64
+NEGATIVE_MASK = "negative_mask"  # [U, n, H] bool
+
+FLOW = "flow"  # [B, K, d] float, the frozen generator's flow when it was computed once per row
+GAP_BUCKETS = 16  # min(15, floor(log2(1 + seconds / 60)))

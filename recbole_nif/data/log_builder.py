@@ -1,0 +1,199 @@
+"""From a loaded RecBole dataset to an event log: labels, scenes, behaviors and moveline files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from recbole.utils import FeatureType
+from torch import Tensor
+
+from recbole_nif.data.event_log import NO_LABEL, NO_ROW, EventLog, EventTable
+from recbole_nif.data.scenes import SceneVocabulary, constant_scene, cross_scenes, set_scenes, token_scenes
+from recbole_nif.errors import UserError
+
+CLICKED, UNCLICKED = 2, 1  # behavior of a sample without a behavior field: 1 + label
+
+
+@dataclass
+class LogColumns:
+    """A sample's values before RecBole normalizes, rounds or deletes them; all [R] by row id."""
+
+    user: np.ndarray
+    item: np.ndarray
+    timestamp: np.ndarray
+    rating: np.ndarray
+    label: np.ndarray | None = None
+
+    @classmethod
+    def capture(cls, dataset, frame: pd.DataFrame) -> LogColumns:
+        """Takes ids, exact times and raw ratings out of RecBole's interaction frame."""
+        size = len(frame)
+        time = frame[dataset.time_field].to_numpy() if dataset.time_field in frame else np.zeros(size)
+        if np.equal(time, np.floor(time)).all():
+            time = time.astype(np.int64)
+        rating_field = dataset.config["RATING_FIELD"]
+        rating = frame[rating_field].to_numpy() if rating_field in frame else np.zeros(size)
+        return cls(
+            user=frame[dataset.uid_field].to_numpy(),
+            item=frame[dataset.iid_field].to_numpy(),
+            timestamp=time.copy(),
+            rating=rating.astype(np.float32),
+        )
+
+
+@dataclass(frozen=True)
+class BuiltLog:
+    log: EventLog
+    scenes: SceneVocabulary
+    item_scene: Tensor | None  # [items], None when scenes belong to events
+    n_behaviors: int
+    clicked_behaviors: Tensor  # bool [n_behaviors]
+
+
+def build_log(dataset, columns: LogColumns) -> BuiltLog:
+    """Builds the log of a dataset whose features are already tensors (after ``_change_feat_format``)."""
+    config = dataset.config
+    extra = _read_moveline_files(dataset)
+    scenes, scene, item_scene = _scenes(dataset, columns, extra)
+    behavior, n_behaviors, clicked = _behaviors(dataset, columns, extra)
+    size, n_extra = len(columns.user), 0 if extra is None else len(extra)
+
+    def joined(sample_values: np.ndarray, extra_values) -> np.ndarray:
+        return sample_values if extra is None else np.concatenate([sample_values, extra_values])
+
+    events = EventTable(
+        user=joined(columns.user, extra is not None and extra["user"]),
+        item=joined(columns.item, extra is not None and extra["item"]),
+        timestamp=joined(columns.timestamp, extra is not None and extra["timestamp"]),
+        label=joined(columns.label, np.full(n_extra, NO_LABEL, dtype=np.int8)),
+        rating=joined(columns.rating, np.zeros(n_extra, dtype=np.float32)),
+        scene=scene,
+        behavior=behavior,
+        row_id=joined(np.arange(size), np.full(n_extra, NO_ROW)),
+        item_rank=dataset._token_rank(dataset.iid_field),
+    )
+    strict = (config["history_ties"] or "strict") == "strict"
+    log = EventLog.build(events, n_users=dataset.user_num, strict=strict)
+    return BuiltLog(log, scenes, item_scene, n_behaviors, clicked)
+
+
+def _scenes(dataset, columns: LogColumns, extra) -> tuple[SceneVocabulary, np.ndarray, Tensor | None]:
+    """The vocabulary, the scene set of every event, and of every item where scenes belong to items."""
+    names, mode = dataset.config["scene_field"], dataset.config["scene_mode"]
+    hash_size = dataset.config["scene_hash_size"] or 100_000
+    names = [names] if isinstance(names, str) else list(names or [])
+    if extra is not None and len(names) != 1:
+        raise UserError("moveline_files need one scene_field, a token column of the .inter file whose values join theirs.")
+    if not names:
+        vocabulary, scene = constant_scene(len(columns.user))
+        return vocabulary, scene, torch.ones(dataset.item_num, dtype=torch.long)
+    for name in names:
+        if name not in dataset.field2type:
+            raise UserError(f"scene_field {name!r} is not a loaded column of {dataset.dataset_name}: add it to load_col.")
+        if dataset.field2type[name] not in (FeatureType.TOKEN, FeatureType.TOKEN_SEQ):
+            raise UserError(f"scene_field {name!r} must be a token or token_seq column.")
+    item_feat = dataset.item_feat
+    of_items = item_feat is not None and all(name in item_feat for name in names)
+    source = [(item_feat if of_items else _sample_values(dataset, columns, name))[name].numpy() for name in names]
+    crossed = len(names) == 2 or mode == "cross"
+    if crossed and (len(names) != 2 or any(values.ndim != 1 for values in source)):
+        raise UserError(f"scene_mode: cross needs two token fields in scene_field, got {names}.")
+    if crossed:
+        vocabulary, sets = cross_scenes(source[0], source[1], hash_size)
+    elif source[0].ndim == 2:
+        vocabulary, sets = set_scenes(source[0], dataset.num(names[0]), hash_size)
+    else:
+        tokens, n_tokens = source[0], dataset.num(names[0])
+        if extra is not None:  # behavior logs name scenes of their own: they join the field's vocabulary
+            known = dataset.field2token_id[names[0]]
+            more, new = pd.factorize(extra["scene"])
+            number = np.array([known.get(token, -1) for token in new], dtype=np.int64)
+            fresh = number < 0
+            number[fresh] = n_tokens + np.arange(fresh.sum())
+            n_tokens += int(fresh.sum())
+            tokens = np.concatenate([tokens, number[more]])
+        vocabulary, sets = token_scenes(tokens, n_tokens, hash_size)
+    if of_items:
+        return vocabulary, sets[columns.item], torch.from_numpy(sets)
+    return vocabulary, sets, None
+
+
+def _sample_values(dataset, columns: LogColumns, name: str):
+    """Where an event's value of a field comes from: the row itself, or its user or item."""
+    if name in dataset.inter_feat:
+        return dataset.inter_feat
+    for feature, ids in ((dataset.item_feat, columns.item), (dataset.user_feat, columns.user)):
+        if feature is not None and name in feature:
+            return {name: feature[name][torch.from_numpy(ids)]}
+    raise UserError(f"scene_field {name!r} is in none of the .inter, .item and .user files of {dataset.dataset_name}.")
+
+
+def _behaviors(dataset, columns: LogColumns, extra) -> tuple[np.ndarray, int, Tensor]:
+    """Behavior ids: 1 + label for samples; further ids for the behaviors of moveline files.
+
+    A ``behavior_field`` of the .inter file is crossed with the label.
+    """
+    behavior = 1 + columns.label.astype(np.int64)
+    field, n_kinds = dataset.config["behavior_field"], 1
+    if field is not None:
+        if field not in dataset.inter_feat or dataset.field2type[field] != FeatureType.TOKEN:
+            raise UserError(f"behavior_field {field!r} must be a token column of {dataset.dataset_name}.inter.")
+        kind = dataset.inter_feat[field].numpy()
+        n_kinds = dataset.num(field)
+        behavior = behavior + 2 * kind
+    n_behaviors = 1 + 2 * n_kinds
+    clicked = torch.zeros(n_behaviors, dtype=torch.bool)
+    clicked[CLICKED::2] = True
+    if extra is not None:
+        codes, names = pd.factorize(extra["behavior"], sort=True)
+        behavior = np.concatenate([behavior, n_behaviors + codes])
+        n_behaviors += len(names)
+        clicked = torch.cat([clicked, torch.zeros(len(names), dtype=torch.bool)])
+    return behavior, n_behaviors, clicked
+
+
+def _read_moveline_files(dataset) -> pd.DataFrame | None:
+    """Unlabelled events of ``moveline_files``: columns user, item, timestamp, scene, behavior.
+
+    File ``<dataset>.<name>``: user_id, timestamp, scene, behavior and optionally item_id with RecBole's
+    typed headers. Events of users or items without samples are left out, or keep item 0.
+    """
+    names = dataset.config["moveline_files"]
+    if not names:
+        return None
+    frames = [_read_moveline_file(dataset, name) for name in ([names] if isinstance(names, str) else names)]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _read_moveline_file(dataset, name: str) -> pd.DataFrame:
+    path = Path(dataset.dataset_path) / f"{dataset.dataset_name}.{name}"
+    if not path.is_file():
+        raise UserError(f"moveline_files names {name!r}, but {path} does not exist.")
+    separator = dataset.config["field_separator"]
+    with open(path, encoding=dataset.config["encoding"] or "utf-8") as file:
+        header = file.readline().rstrip("\n").split(separator)
+    columns = [column.split(":")[0] for column in header]
+    required = {dataset.uid_field, dataset.time_field, "scene", "behavior"}
+    if not required <= set(columns):
+        raise UserError(f"{path} lacks the columns {sorted(required - set(columns))} in its header line.")
+    frame = pd.read_csv(
+        path, sep=separator, names=columns, skiprows=1, dtype={c: str for c in columns if c != dataset.time_field}
+    )
+    user = frame[dataset.uid_field].map(dataset.field2token_id[dataset.uid_field])
+    item = pd.Series(0, index=frame.index)
+    if dataset.iid_field in columns:
+        item = frame[dataset.iid_field].map(dataset.field2token_id[dataset.iid_field]).fillna(0)
+    known = user.notna()
+    return pd.DataFrame(
+        {
+            "user": user[known].astype(np.int64),
+            "item": item[known].astype(np.int64),
+            "timestamp": frame[dataset.time_field][known],
+            "scene": frame["scene"][known],
+            "behavior": frame["behavior"][known],
+        }
+    )

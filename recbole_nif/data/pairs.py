@@ -1,0 +1,105 @@
+"""Pairs for the Temporal Sequential Pairwise loss (reconstruction; defining property: arXiv 2411.11502).
+
+A partner of a row is a row of the same user and split with the opposite label at a *different* time.
+Candidates of a row are one run in the sorted list of opposite-label rows, so a draw is one multiplication.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from recbole_nif.data.event_log import EventLog
+from recbole_nif.errors import UserError
+
+MODES = ("logit", "shift", "both", "same_time", "random", "none")
+PARTNERS = ("nearest", "random")
+
+
+class PairSampler:
+    """Draws at most one partner per training row and epoch, from (seed, epoch) alone.
+
+    Args:
+        log: the event log.
+        train_rows: [R] row ids; partners come from these rows only.
+        mode: ``same_time`` pairs rows of one timestamp, ``random`` rows of any time; every other mode
+            rows of strictly different times.
+        partner: ``nearest`` draws among the ``neighbors`` nearest earlier opposite-label rows, or the
+            nearest later ones if there is no earlier one; ``random`` among all earlier ones, or all later ones.
+        neighbors: K_p.
+        window: largest time distance in seconds; None for no limit.
+        ratio: share of the rows that get a partner in an epoch.
+        seed: of the draws.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        train_rows: torch.Tensor,
+        *,
+        mode: str = "logit",
+        partner: str = "nearest",
+        neighbors: int = 5,
+        window: float | None = None,
+        ratio: float = 0.5,
+        seed: int = 0,
+    ):
+        if mode not in MODES:
+            raise UserError(f"tsp_mode is {mode!r}: use one of {', '.join(MODES)}.")
+        if partner not in PARTNERS:
+            raise UserError(f"tsp_partner is {partner!r}: use one of {', '.join(PARTNERS)}.")
+        self.ratio, self.seed = ratio, seed
+        self.rows = train_rows.numpy()
+        self.row_of = log.row_id.numpy()
+        self.n_rows = len(log.position)
+        position = log.position.numpy()[self.rows]
+        label = log.label.numpy()
+        trained = np.zeros(len(log), dtype=bool)
+        trained[position] = True
+        # Positions of each label's rows, and how many of them lie before a position.
+        of_label = [np.flatnonzero(trained & (label == value)) for value in (0, 1)]
+        before = [np.concatenate([[0], np.cumsum(trained & (label == value))]) for value in (0, 1)]
+        clicked = label[position] == 1
+
+        def count(at: np.ndarray) -> np.ndarray:
+            """Opposite-label rows before log positions ``at``, per row."""
+            return np.where(clicked, before[0][at], before[1][at])
+
+        user = log.user.numpy()[position]
+        begin, end = (log.offsets.numpy()[user + shift] for shift in (0, 1))
+        low, high = count(begin), count(end)  # the user's opposite-label rows
+        tie_low, tie_high = count(log.tie_begin.numpy()[position]), count(log.tie_end.numpy()[position])
+        if mode == "same_time":
+            self.low, self.high = tie_low, tie_high
+        elif mode == "random":
+            self.low, self.high = low, high
+        else:
+            if window is not None:
+                low, high = self._within(log, position, window, count, begin, end)
+            nearest = neighbors if partner == "nearest" else self.n_rows
+            has_earlier = tie_low > low
+            self.low = np.where(has_earlier, np.maximum(low, tie_low - nearest), tie_high)
+            self.high = np.where(has_earlier, tie_low, np.minimum(high, tie_high + nearest))
+        self.opposite = np.concatenate([of_label[1], of_label[0]])  # candidates of unclicked, then of clicked rows
+        self.shift = np.where(clicked, len(of_label[1]), 0)
+
+    @staticmethod
+    def _within(log: EventLog, position, window: float, count, begin, end) -> tuple[np.ndarray, np.ndarray]:
+        """Opposite-label rows at most ``window`` seconds away, as a range per row."""
+        user, time = log.user.numpy(), log.timestamp.numpy()
+        span = float(time.max() - time.min()) + 2 * window + 1
+        key = user * span + (time - time.min())  # increasing along the log
+        own = key[position]
+        first = np.searchsorted(key, own - window, side="left")
+        last = np.searchsorted(key, own + window, side="right")
+        return count(np.maximum(first, begin)), count(np.minimum(last, end))
+
+    def draw(self, epoch: int) -> torch.Tensor:
+        """The partner of every row in this epoch: [rows of the dataset] int64 row ids, -1 for none."""
+        rng = np.random.default_rng([self.seed, epoch, 1])
+        size = self.high - self.low
+        pick = self.low + (rng.random(len(size)) * size).astype(np.int64)
+        chosen = (size > 0) & (rng.random(len(size)) < self.ratio)
+        partner = np.full(self.n_rows, -1, dtype=np.int64)
+        partner[self.rows[chosen]] = self.row_of[self.opposite[(self.shift + pick)[chosen]]]
+        return torch.from_numpy(partner)
