@@ -1,0 +1,74 @@
+"""The command line: ``recbole-nif`` and ``run_recbole_nif.py``."""
+
+import sys
+import warnings
+from collections.abc import Sequence
+
+from recbole_nif import __version__
+from recbole_nif.errors import UserError
+
+HELP = """\
+usage: recbole-nif --model=MODEL --dataset=DATASET [--config_files "a.yaml b.yaml"] [--key=value ...]
+
+Trains a click model on a dataset, evaluates it and writes a run folder.
+
+  -m, --model MODEL        AMEN, NIFDIN (or DIN), recbole.DIN, recbole.DIEN, DeepFM, ... (see --list_models),
+                           or your own class: my_package.my_module:MyModel
+  -d, --dataset DATASET    ml-100k (comes along), ml-1m, ..., or a folder <data_path>/<name> with <name>.inter
+  --config_files "A B"     YAML files, later ones win; they may name model and dataset too
+  --KEY=VALUE              any key of props/overall.yaml, of the model's or the dataset's YAML or of RecBole;
+                           nested keys by dots: --eval_args.order=RO
+  --list_models            names of all models
+  --version                version of recbole_nif
+  -h, --help               this text
+
+Lowest to highest: RecBole's defaults, props/overall.yaml, the model's YAML, the dataset's YAML, tuned values,
+config files, command line.
+
+examples:
+  recbole-nif --model=AMEN --dataset=ml-100k
+  recbole-nif --model=DeepFM --dataset=ml-1m --split_preset=global_time --learning_rate=5e-4
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs what the command line asks for.
+
+    Args:
+        argv: options without the program's name; None = those of this process.
+
+    Returns:
+        the exit code: 0, 2 after a user's mistake (one sentence on stderr), 130 after Ctrl-C.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        _dispatch(argv)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted before the run was complete.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _dispatch(argv: list[str]) -> None:
+    if not argv or "-h" in argv or "--help" in argv:
+        print(HELP)
+    elif "--version" in argv:
+        print(f"recbole_nif {__version__}")
+    elif "--list_models" in argv:
+        from recbole_nif.registry import SHORT_NAMES, model_names
+
+        print("\n".join(model_names()))
+        print(f"short names: {', '.join(f'{short} = {name}' for short, name in SHORT_NAMES.items())}")
+    else:
+        # RecBole's calls of torch and pandas that will change some day: nothing a user can act on.
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
+        from recbole_nif.quick_start import run_recbole_nif
+
+        run_recbole_nif(argv=argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

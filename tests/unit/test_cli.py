@@ -1,0 +1,91 @@
+"""The command line: what it prints, what it returns, what it passes on."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import recbole_nif
+from recbole_nif import cli
+from recbole_nif.errors import UserError
+
+ROOT = Path(recbole_nif.__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Stands for quick_start and records what the command line passes on."""
+    calls = []
+    module = type(sys)("recbole_nif.quick_start")
+    module.run_recbole_nif = lambda argv: calls.append(argv)
+    monkeypatch.setitem(sys.modules, "recbole_nif.quick_start", module)
+    module.calls = calls
+    return module
+
+
+def test_help_and_version_are_printed_without_importing_torch():
+    code = (
+        "import sys\nfrom recbole_nif import cli\n"
+        "assert cli.main(['--help']) == 0 and cli.main(['--version']) == 0 and cli.main([]) == 0\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert "--config_files" in done.stdout
+    assert recbole_nif.__version__ in done.stdout
+
+
+def test_list_models_names_ours_and_recboles(capsys):
+    assert cli.main(["--list_models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {"AMEN", "NIFDIN", "recbole.DIN", "recbole.DIEN", "LR", "DCNV2"} < set(lines)
+    assert "DIN = NIFDIN" in lines[-1]
+
+
+def test_options_are_passed_on_as_they_are(runs):
+    argv = ["--model=AMEN", "-d", "ml-100k", "--eval_args.order=RO", "--run_dir=out/lr=1"]
+    assert cli.main(argv) == 0
+    assert runs.calls == [argv]
+
+
+def test_the_options_of_the_process_are_the_default(runs, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["recbole-nif", "--model=LR"])
+    assert cli.main() == 0
+    assert runs.calls == [["--model=LR"]]
+
+
+def test_a_users_mistake_is_one_sentence_and_exit_code_2(runs, capsys):
+    def fail(argv):
+        raise UserError("Unknown model 'X'; did you mean 'Y'?")
+
+    runs.run_recbole_nif = fail
+    assert cli.main(["--model=X"]) == 2
+    printed = capsys.readouterr()
+    assert printed.err == "error: Unknown model 'X'; did you mean 'Y'?\n"
+    assert printed.out == ""
+
+
+def test_ctrl_c_is_one_sentence_and_exit_code_130(runs, capsys):
+    def interrupt(argv):
+        raise KeyboardInterrupt
+
+    runs.run_recbole_nif = interrupt
+    assert cli.main(["--model=LR"]) == 130
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_bug_is_not_dressed_up_as_a_users_mistake(runs):
+    def fail(argv):
+        raise KeyError("bug")
+
+    runs.run_recbole_nif = fail
+    with pytest.raises(KeyError):
+        cli.main(["--model=LR"])
+
+
+def test_the_script_in_the_checkout_runs_from_any_folder(tmp_path):
+    command = [sys.executable, str(ROOT / "run_recbole_nif.py"), "--version"]
+    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"recbole_nif {recbole_nif.__version__}\n"

@@ -1,0 +1,101 @@
+"""Shims for stock RecBole: each works, comes only where needed, and opens nothing else."""
+
+import pickle
+import subprocess
+import sys
+import types
+
+import pandas
+import pytest
+import torch
+from recbole.data.dataset import Dataset
+
+from recbole_nif import compat
+from recbole_nif.errors import UserError
+
+
+class Box:
+    """Something that only a full pickle can hold, as RecBole's checkpoints hold a Config."""
+
+
+def recbole_caller():
+    """A function that calls torch.load from a module named recbole.…"""
+    module = types.ModuleType("recbole.trainer.imitation")
+    exec("import torch\ndef load(path, **options):\n    return torch.load(path, **options)", module.__dict__)
+    return module.load
+
+
+def test_applying_twice_wraps_once():
+    compat.apply()
+    first = Dataset._download
+    compat.apply()
+    assert Dataset._download is first
+
+
+def test_a_sparse_matrix_takes_entries_as_lightgcn_writes_them():
+    compat.apply()
+    from scipy.sparse import dok_matrix
+
+    matrix = dok_matrix((2, 2))
+    matrix._update({(0, 1): 3.0})
+    assert matrix.toarray().tolist() == [[0.0, 3.0], [0.0, 0.0]]
+
+
+def test_a_download_in_one_process_ends_without_a_barrier(monkeypatch):
+    monkeypatch.setattr(Dataset, "_download", lambda self: torch.distributed.barrier())
+    with pytest.raises(ValueError, match="process group"):
+        Dataset._download(None)
+    compat._let_download_finish()
+    Dataset._download(None)
+
+
+def test_other_errors_of_a_download_pass(monkeypatch):
+    def fail(self):
+        raise ValueError("Neither the folder nor the name is known")
+
+    monkeypatch.setattr(Dataset, "_download", fail)
+    compat._let_download_finish()
+    with pytest.raises(ValueError, match="Neither"):
+        Dataset._download(None)
+
+
+def test_pandas_3_is_refused_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(pandas, "__version__", "3.1.1")
+    with pytest.raises(UserError, match="pip install 'pandas<3'"):
+        compat.apply()
+
+
+def test_the_numpy_names_that_recbole_reads_exist():
+    compat.apply()
+    import numpy
+
+    assert (numpy.float_, numpy.complex_, numpy.unicode_) == (numpy.float64, numpy.complex128, numpy.str_)
+
+
+def test_pickles_load_for_recbole_only_and_only_after_opting_in(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "load", torch.load)  # undone after the test
+    path = tmp_path / "checkpoint.pth"
+    torch.save({"config": Box()}, path)
+    load = recbole_caller()
+    compat.apply()
+    with pytest.raises(pickle.UnpicklingError):
+        load(path)
+    compat.trust_recbole_pickles()
+    compat.trust_recbole_pickles()
+    assert isinstance(load(path)["config"], Box)
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(path)
+    with pytest.raises(pickle.UnpicklingError):
+        load(path, weights_only=True)
+
+
+def test_importing_and_configuring_never_imports_ray():
+    code = (
+        "import sys, recbole_nif, recbole_nif.cli\n"
+        "assert 'torch' not in sys.modules, 'import recbole_nif is not light'\n"
+        "from recbole_nif.config import NIFConfig\n"
+        "NIFConfig('recbole.DIN', 'ml-100k')\n"
+        "recbole_nif.register()\n"
+        "assert 'ray' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
