@@ -7,6 +7,8 @@ far. ``B`` rows, ``U`` windows, ``n`` events per window.
 
 ROW_ID = "row_id"  # [B] int64, the row's number in the dataset before any ordering
 
+SCENE = "scene"  # + LIST_SUFFIX: [B, L] int64, scene sets of the history (``history_scene: True``)
+
 # Moveline windows (models that declare ``needs_moveline``); 0 is padding, padding is on the right.
 MOVELINE_ITEM = "moveline_item"  # [U, n] int64, item id (0 also for an event without an item)
 MOVELINE_SCENE = "moveline_scene"  # [U, n] int64, scene set: a row of ``dataset.scenes.members``

@@ -25,7 +25,7 @@ class HistoryReader:
         self.item_list = dataset.iid_field + suffix
         self.negative_list = prefix + dataset.iid_field + suffix
         self.label_list = dataset.label_field + suffix
-        self.scene_list = "scene" + suffix
+        self.scene_list = fields.SCENE + suffix
         self.length_field = config["ITEM_LIST_LENGTH_FIELD"]
         self.history_length = config["MAX_ITEM_LIST_LENGTH"]
         self.kind = KINDS[config["history"] or "clicks"]
