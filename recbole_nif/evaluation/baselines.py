@@ -1,0 +1,79 @@
+"""Baselines that need no model: the item's click rate, popularity, and the item after the last click.
+
+They answer what a learned number is worth: a click model must beat the item rate, a generated flow must
+beat popularity and the first-order Markov chain.
+"""
+
+import torch
+from torch import Tensor
+
+from recbole_nif.data.event_log import EventLog
+
+
+def item_rates(log: EventLog, train_rows: Tensor, n_items: int, prior_rows: float = 10.0) -> Tensor:
+    """Click rate of every item in training, [n_items] float64.
+
+    It is shrunk to the overall rate as if every item had ``prior_rows`` more rows of that rate.
+    """
+    items, clicked = _item(log, train_rows), _clicked(log, train_rows)
+    rows = torch.bincount(items, minlength=n_items)
+    clicks = torch.bincount(items, weights=clicked.double(), minlength=n_items)
+    return (clicks + prior_rows * clicked.double().mean()) / (rows + prior_rows)
+
+
+def popularity_recall(train_item_count: Tensor, targets: Tensor, ks: tuple[int, ...]) -> dict[int, float]:
+    """Share of ``targets`` [N] among the k items with the most training clicks.
+
+    train_item_count: [n_items] int64; ties count against the target.
+    """
+    # the number of items at least as popular, by binary search in the sorted counts
+    ordered = train_item_count[1:].sort().values
+    rank = len(ordered) - torch.searchsorted(ordered, train_item_count[targets])  # 1 = most popular
+    return {k: (rank <= k).double().mean().item() for k in ks}
+
+
+def last_click_recall(
+    log: EventLog, train_rows: Tensor, rows: Tensor, train_item_count: Tensor, ks: tuple[int, ...]
+) -> dict[int, float]:
+    """Recall@k of the first-order Markov chain on clicks, for clicked rows.
+
+    The k most frequent next clicks, in training, after the last click that a row may see; items never
+    seen after it follow by popularity.
+
+    Args:
+        train_rows: [R] row ids of the training split.
+        rows: [N] row ids of clicked rows; each row's own item is the target.
+    """
+    clicked = train_rows[_clicked(log, train_rows)]
+    n_items = len(train_item_count)
+    pairs, counts = (_last_click(log, clicked) * n_items + _item(log, clicked)).unique(return_counts=True)
+    # below one count: orders what never followed, and breaks ties between what did
+    popularity = train_item_count.double() / (train_item_count.max() + 1)
+
+    last, target = _last_click(log, rows), _item(log, rows)
+    rank = torch.empty_like(target)
+    for part in torch.arange(len(rows)).split(max(1, (1 << 22) // n_items)):
+        first, end = torch.searchsorted(pairs, torch.stack([last[part], last[part] + 1]) * n_items)
+        row = torch.repeat_interleave(torch.arange(len(part)), end - first)
+        follower = first[row] + torch.arange(len(row)) - ((end - first).cumsum(0) - (end - first))[row]
+        score = popularity.repeat(len(part), 1)  # [N', n_items]
+        score[row, pairs[follower] % n_items] += counts[follower]
+        rank[part] = (score[:, 1:] >= score.gather(1, target[part, None])).sum(
+            1
+        )  # 1 = best; ties count against
+    return {k: (rank <= k).double().mean().item() for k in ks}
+
+
+def _last_click(log: EventLog, rows: Tensor) -> Tensor:
+    """Item of the last click that each row may see, 0 if it sees none, [N] int64."""
+    first, end = log.clicks.range(*log.visible(rows))
+    position = log.clicks.positions[(end - 1).clamp(min=0)].long()
+    return log.item[position].long() * (end > first)
+
+
+def _clicked(log: EventLog, rows: Tensor) -> Tensor:
+    return log.label[log.position[rows].long()] == 1
+
+
+def _item(log: EventLog, rows: Tensor) -> Tensor:
+    return log.item[log.position[rows].long()].long()

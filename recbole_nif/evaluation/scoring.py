@@ -1,0 +1,100 @@
+"""Scores every row of a loader and computes AUC, LogLoss and GAUC on them, in one pass."""
+
+import math
+from collections import OrderedDict
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from recbole_nif.device import to_device
+from recbole_nif.evaluation.baselines import item_rates
+from recbole_nif.evaluation.metrics import GAUCResult, auc, gauc, logloss
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The three metrics of a model on the rows of one split, unrounded; NaN where undefined."""
+
+    auc: float
+    logloss: float
+    gauc: GAUCResult
+
+    @classmethod
+    def of(
+        cls, users: np.ndarray, labels: np.ndarray, scores: np.ndarray, weight: str | None
+    ) -> "Evaluation":
+        """The metrics of predicted probabilities; all [N]. ``weight`` as in ``gauc``, None = impressions."""
+        return cls(
+            auc(labels, scores), logloss(labels, scores), gauc(users, labels, scores, weight or "impressions")
+        )
+
+    def metrics(self) -> OrderedDict[str, float]:
+        """What RecBole's ``evaluate`` returns: metric name in lower case -> value."""
+        return OrderedDict(auc=self.auc, logloss=self.logloss, gauc=self.gauc.value)
+
+    def record(self) -> dict:
+        """For result.json: the metrics, and what GAUC covers."""
+        covered = {f"gauc_{name}": value for name, value in asdict(self.gauc).items() if name != "value"}
+        reason = "no user has both clicked and unclicked rows" if math.isnan(self.gauc.value) else None
+        return {**self.metrics(), **covered, "gauc_undefined": reason}
+
+
+def evaluate_model(model: nn.Module, loader, config, show_progress: bool = False) -> Evaluation:
+    """AUC, LogLoss and GAUC (``gauc_weight``) of ``model`` on all rows of ``loader``.
+
+    In several processes every one scores its share and all compute the metrics of all rows.
+
+    Raises:
+        RuntimeError: the model predicts NaN.
+    """
+    users, labels, scores = predict_rows(model, loader, config, show_progress)
+    if np.isnan(scores).any():
+        raise RuntimeError(f"{type(model).__name__} predicts NaN for {int(np.isnan(scores).sum())} rows.")
+    return Evaluation.of(users, labels, scores, config["gauc_weight"])
+
+
+def evaluate_item_rate(train, view, config) -> Evaluation:
+    """The trivial baseline on the rows of ``view``: every item's click rate in ``train``."""
+    rate = item_rates(train.event_log, train.train_rows, train.item_num)
+    rows = view.inter_feat
+    users, labels, items = rows[view.uid_field], rows[view.label_field], rows[view.iid_field]
+    return Evaluation.of(users.numpy(), labels.numpy(), rate[items].numpy(), config["gauc_weight"])
+
+
+@torch.inference_mode()
+def predict_rows(
+    model: nn.Module, loader, config, show_progress: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Users, labels and predicted probabilities of all rows of ``loader``, each [N].
+
+    Probabilities are in full precision also when training uses AMP: half precision would tie many scores.
+    """
+    model.eval()
+    device = config["device"]
+    users, labels, scores = [], [], []
+    for batch in tqdm(
+        loader, desc="evaluate", unit="batch", leave=False, disable=None if show_progress else True
+    ):
+        users.append(batch[config["USER_ID_FIELD"]])
+        labels.append(batch[config["LABEL_FIELD"]])
+        scores.append(model.predict(to_device(batch, device)).reshape(-1))
+    return tuple(_gathered(torch.cat(parts), device).cpu().numpy() for parts in (users, labels, scores))
+
+
+def _gathered(values: Tensor, device: torch.device) -> Tensor:
+    """``values`` [N_r] of every process in one tensor; the lengths may differ."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return values
+    values = values.to(device)
+    sizes = [
+        torch.zeros(1, dtype=torch.long, device=device) for _ in range(torch.distributed.get_world_size())
+    ]
+    torch.distributed.all_gather(sizes, torch.tensor([len(values)], device=device))
+    longest = int(torch.cat(sizes).max())
+    padded = torch.cat([values, values.new_zeros(longest - len(values))])
+    parts = [torch.empty_like(padded) for _ in sizes]
+    torch.distributed.all_gather(parts, padded)
+    return torch.cat([part[:size] for part, size in zip(parts, torch.cat(sizes).tolist(), strict=True)])

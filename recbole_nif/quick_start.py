@@ -1,0 +1,95 @@
+"""A whole run, from configuration to result.json."""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from recbole.utils import init_seed
+
+from recbole_nif import compat
+from recbole_nif.config import NIFConfig
+from recbole_nif.data.dataloader import CTRDataLoader
+from recbole_nif.data.dataset import CTRDataset
+from recbole_nif.results import result_record, result_table
+from recbole_nif.run_folder import RunFolder
+from recbole_nif.trainer.trainer import NIFTrainer
+
+logger = logging.getLogger(__name__)
+
+
+def run_recbole_nif(
+    model: str | type | None = None,
+    dataset: str | None = None,
+    config_file_list: Sequence[str | Path] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
+    argv: Sequence[str] = (),
+    saved: bool = True,
+) -> dict:
+    """Trains and tests a model, all stages, and writes a run folder.
+
+    Args:
+        model, dataset, config_file_list, config_dict, argv: as in ``NIFConfig``.
+        saved: whether to write checkpoints.
+
+    Returns:
+        RecBole's four keys (``best_valid_score``, ``valid_score_bigger``, ``best_valid_result``,
+        ``test_result``) and ``run_dir``; ``test_result`` is None after ``train_stage: pretrain``.
+
+    Raises:
+        UserError: a mistake in the configuration or the data.
+    """
+    compat.apply()
+    config = NIFConfig(model, dataset, config_file_list, config_dict, argv)
+    folder, clock = RunFolder(config), Stopwatch()
+    with folder.logging(config["state"]), clock.part("total"):
+        for note in config.notes:
+            logger.info(note)
+        init_seed(config["seed"], config["reproducibility"])
+        with clock.part("data"):
+            views = CTRDataset(config).build()
+            train_data = CTRDataLoader(config, views[0], phase="train", shuffle=True)
+            valid_data = CTRDataLoader(config, views[1], phase="valid")
+            test_data = CTRDataLoader(config, views[2], phase="test")
+        logger.info(views[0])
+
+        init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+        network = config.model_class(config, views[0]).to(config["device"])
+        logger.info(network)
+        trainer = NIFTrainer(config, network)
+        show = config["show_progress"]
+        best_score, best_result = trainer.fit(train_data, valid_data, saved=saved, show_progress=show)
+        test_result = None
+        if trainer.plan[-1] != "pretrain":
+            with clock.part("evaluate"):
+                test_result = trainer.evaluate(test_data, load_best_model=False, show_progress=show)
+
+    durations = clock.seconds | {report.name: report.seconds for report in trainer.reports}
+    record = result_record(config, views, trainer, durations)
+    path = folder.write_result(record)
+    if folder.writes:
+        print(f"\n{result_table([record])}\n\n{path}")
+    return {
+        "best_valid_score": best_score,
+        "valid_score_bigger": trainer.valid_metric_bigger,
+        "best_valid_result": best_result,
+        "test_result": test_result,
+        "run_dir": str(folder.path),
+    }
+
+
+class Stopwatch:
+    """Seconds by named part of a run."""
+
+    def __init__(self):
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = time.perf_counter() - started

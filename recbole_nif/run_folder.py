@@ -1,0 +1,170 @@
+"""A run's folder: config.yaml, train.log, checkpoints/, tensorboard/ and result.json."""
+
+import json
+import logging
+import math
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+
+import torch
+import yaml
+
+from recbole_nif.device import device_name
+from recbole_nif.errors import UserError
+
+PACKAGES = ("torch", "recbole", "recbole_nif", "numpy", "pandas")
+NOT_REPRODUCED = ("run_dir", "resume")  # where a run lies is not what it is
+
+
+def default_run_dir(config) -> Path:
+    """``<checkpoint_dir>/<Model>-<dataset>-<YYYYmmdd-HHMMSS>-<seed>``; nothing is created."""
+    model = (config["model_name"] or config["model"]).rpartition(":")[2]
+    name = f"{model}-{config['dataset']}-{datetime.now():%Y%m%d-%H%M%S}-{config['seed']}"
+    return Path(config["checkpoint_dir"] or "saved") / name
+
+
+class RunFolder:
+    """The folder of one run; in several processes the first one writes and all know the same path.
+
+    Args:
+        config: ``run_dir`` names the folder, else ``default_run_dir``; it is set to the path in use.
+
+    Raises:
+        UserError: ``run_dir`` holds files already, or cannot be written.
+    """
+
+    def __init__(self, config):
+        self.path = _agreed(Path(config["run_dir"]) if config["run_dir"] else default_run_dir(config))
+        self.writes = (config["rank"] or 0) == 0
+        if self.writes:
+            self._create(config)
+        config["run_dir"] = str(self.path)
+
+    def _create(self, config) -> None:
+        if self.path.is_dir() and any(self.path.iterdir()):
+            raise UserError(f"run_dir {self.path} is not empty: give a new folder, or remove it.")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            settings = {key: value for key, value in config.resolved().items() if key not in NOT_REPRODUCED}
+            (self.path / "config.yaml").write_text(
+                yaml.safe_dump(settings, sort_keys=True, allow_unicode=True)
+            )
+        except OSError as error:
+            raise UserError(
+                f"Cannot write the run folder {self.path} ({error.strerror}): set run_dir."
+            ) from None
+
+    @contextmanager
+    def logging(self, level: str | None = None) -> Iterator[None]:
+        """Sends the block's logs to ``train.log`` and the screen, from ``level`` (RecBole's ``state``) on."""
+        formatter = _PlainFormatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
+        handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+        if self.writes:
+            handlers.append(logging.FileHandler(self.path / "train.log", encoding="utf-8"))
+        root, before = logging.getLogger(), logging.getLogger().level
+        for handler in handlers:
+            handler.setFormatter(formatter)
+            root.addHandler(handler)
+        root.setLevel((level or "info").upper())
+        try:
+            yield
+        except Exception:
+            logging.getLogger(__name__).debug("the run ended with an error", exc_info=True)
+            raise
+        finally:
+            root.setLevel(before)
+            for handler in handlers:
+                root.removeHandler(handler)
+                handler.close()
+
+    def write_result(self, record: Mapping) -> Path:
+        """Writes ``result.json`` and returns its path."""
+        path = self.path / "result.json"
+        if self.writes:
+            write_json(path, record)
+        return path
+
+
+class _PlainFormatter(logging.Formatter):
+    """Drops the color codes that RecBole puts into its texts."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return re.sub(r"\x1b\[[0-9;]*m", "", super().format(record))
+
+
+def write_json(path: Path, record: Mapping) -> None:
+    """Writes strict JSON whole or not at all; NaN and infinite numbers become null."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(finite(record), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def finite(value):
+    """``value`` with null for every number that JSON cannot hold, and text for unknown objects."""
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def environment(device: torch.device) -> dict:
+    """Where a run took place: versions, device, threads, commit of this package's checkout, date."""
+    return {
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "device": {"type": device.type, "name": device_name(device)},
+        "threads": torch.get_num_threads(),
+        "git_commit": git_commit(),
+        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+
+
+def peak_memory(device: torch.device) -> dict:
+    """Largest resident memory of this process so far and, on CUDA, of torch's allocator, in MB."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        resident = None
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
+        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+    cuda = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
+    return {"resident": resident, "cuda": cuda}
+
+
+def git_commit() -> str | None:
+    """Commit of the checkout that holds this package, ``-dirty`` with local changes; None elsewhere."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _agreed(path: Path) -> Path:
+    """The first process's path, since the clock may differ between processes."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        paths = [str(path)]
+        torch.distributed.broadcast_object_list(paths)
+        return Path(paths[0])
+    return path

@@ -1,0 +1,191 @@
+"""Checkpoints of plain tensors and plain values, written whole or not at all.
+
+A file holds {"format", "model", "stage", "epoch", "state_dict", "optimizer", "early_stop", "config"} and
+loads with ``weights_only=True``: opening one never runs code.
+"""
+
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from recbole.utils import init_seed
+from torch import nn
+
+from recbole_nif.errors import UserError
+
+FORMAT = 1
+
+
+def save(path: str | Path, payload: Mapping) -> None:
+    """Writes ``payload`` beside ``path`` and renames it, so that a killed run never leaves half a file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            torch.save({"format": FORMAT, **plain(payload)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: str | Path, expected_model: str | None = None, expected_stage: str | None = None) -> dict:
+    """Reads a checkpoint of ours onto the CPU.
+
+    Raises:
+        UserError: the file is missing, is no checkpoint of ours, or is of another model or stage.
+    """
+    try:
+        payload = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"Checkpoint {path} does not exist: check the path.") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError):
+        raise UserError(
+            f"{path} is not a checkpoint of recbole_nif: give a file of a run's checkpoints/ folder."
+        ) from None
+    if not isinstance(payload, dict) or payload.get("format") != FORMAT:
+        raise UserError(
+            f"{path} is not a checkpoint of format {FORMAT}: train the model again with this version."
+        )
+    for key, expected in (("model", expected_model), ("stage", expected_stage)):
+        if expected is not None and payload[key] != expected:
+            raise UserError(
+                f"{path} holds {key} {payload[key]!r}, not {expected!r}: give a checkpoint of that {key}."
+            )
+    return payload
+
+
+def is_ours(path: str | Path) -> bool:
+    """Whether ``path`` is a checkpoint that ``load`` accepts."""
+    try:
+        load(path)
+    except UserError:
+        return False
+    return True
+
+
+def restore(module: nn.Module, state_dict: Mapping, source: str | Path) -> None:
+    """Loads ``state_dict`` into ``module``.
+
+    Raises:
+        UserError: parameters are missing, unknown or of another shape; ``source`` names the file.
+    """
+    try:
+        module.load_state_dict(state_dict)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1:2] or [str(error)]
+        raise UserError(
+            f"{source} does not fit the {type(module).__name__} of this configuration "
+            f"({first[0].strip().rstrip('.')}): use the configuration and data it was trained with."
+        ) from None
+
+
+def plain(value):
+    """``value`` in types that ``weights_only`` loading accepts; devices and other objects become text."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, torch.Tensor):
+        return value.detach()
+    if isinstance(value, Mapping):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [plain(item) for item in value]
+    return value if type(value) in (type(None), bool, int, float, str) else str(value)
+
+
+def model_name(config) -> str:
+    """The model's full name, such as ``recbole.DIN``; stock RecBole configs only know the class name."""
+    return config["model_name"] or config["model"]
+
+
+def resolved(config) -> dict:
+    """Every setting of a run as plain values, from which ``NIFConfig`` can be built again."""
+    if hasattr(config, "resolved"):
+        return plain(config.resolved())
+    given = config.internal_config_dict | config.external_config_dict  # a stock RecBole Config
+    return plain(given | {"model": config["model"], "dataset": config["dataset"]})
+
+
+def load_data_and_model(path: str | Path) -> tuple:
+    """RecBole's function of that name for a checkpoint of ours, on whatever device this machine has.
+
+    Returns:
+        config, model, dataset, and the loaders of the training, validation and test rows.
+    """
+    from recbole_nif.config import NIFConfig
+    from recbole_nif.data.dataloader import CTRDataLoader
+    from recbole_nif.data.dataset import CTRDataset
+
+    payload = load(path, expected_stage="finetune")
+    config = NIFConfig(config_dict=payload["config"] | {"device": "auto", "use_gpu": None, "gpu_id": None})
+    init_seed(config["seed"], config["reproducibility"])
+    dataset = CTRDataset(config)
+    views = dataset.build()
+    model = config.model_class(config, views[0])
+    restore(model, payload["state_dict"], path)
+    phases = ("train", "valid", "test")
+    loaders = [
+        CTRDataLoader(config, view, phase, shuffle=phase == "train")
+        for view, phase in zip(views, phases, strict=True)
+    ]
+    return config, model.to(config["device"]), dataset, *loaders
+
+
+class StageWeights:
+    """The best weights of a stage, on disk or in memory, and its last state for a later resume.
+
+    Args:
+        folder: where ``<stage>-best.pt`` and ``<stage>-last.pt`` go; None keeps the best weights in memory.
+    """
+
+    def __init__(self, config, stage: str, module: nn.Module, folder: Path | None):
+        self.config, self.stage, self.module = config, stage, module
+        self.best = None if folder is None else folder / f"{stage}-best.pt"
+        self.last = None if folder is None else folder / f"{stage}-last.pt"
+        self._memory: dict[str, torch.Tensor] = {}
+        self._distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        self._writes = folder is not None and (not self._distributed or torch.distributed.get_rank() == 0)
+        if self._writes:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def keep(self, epoch: int, stopping) -> None:
+        """Makes the module's present weights the best ones; ``stopping``: the ``EarlyStopping`` so far."""
+        if self.best is None:
+            state = self.module.state_dict()
+            self._memory = {name: value.detach().clone() for name, value in state.items()}
+        elif self._writes:
+            save(self.best, self._payload(epoch, stopping, optimizer=None))
+
+    def save_last(self, epoch: int, stopping, optimizer: torch.optim.Optimizer) -> None:
+        """Stores what a resumed run needs, where a folder was given."""
+        if self._writes:
+            save(self.last, self._payload(epoch, stopping, optimizer.state_dict()))
+
+    def restore(self) -> None:
+        """Loads the best weights into the module."""
+        if self.best is None:
+            self.module.load_state_dict(self._memory)
+            return
+        if self._distributed:
+            torch.distributed.barrier()  # the writing process may still be busy
+        restore(self.module, load(self.best)["state_dict"], self.best)
+
+    def _payload(self, epoch: int, stopping, optimizer: dict | None) -> dict:
+        return {
+            "model": model_name(self.config),
+            "stage": self.stage,
+            "epoch": epoch,
+            "state_dict": self.module.state_dict(),
+            "optimizer": optimizer,
+            "early_stop": {
+                "best": stopping.best,
+                "best_epoch": stopping.best_epoch,
+                "waited": stopping.waited,
+            },
+            "config": resolved(self.config),
+        }

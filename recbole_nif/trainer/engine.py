@@ -1,0 +1,117 @@
+"""One optimization step on any device: mixed precision, torch.compile, several processes, clipping."""
+
+import logging
+from collections.abc import Callable
+
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
+
+from recbole_nif.device import to_device
+from recbole_nif.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+LossTerms = Callable[[Interaction], dict[str, Tensor]]
+
+OPTIMIZERS = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+    "adagrad": torch.optim.Adagrad,
+    "rmsprop": torch.optim.RMSprop,
+    "sparse_adam": torch.optim.SparseAdam,
+}
+AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def build_optimizer(name: str, groups: list[dict]) -> torch.optim.Optimizer:
+    """The optimizer that RecBole's ``learner`` names; Adam's fused kernel wherever the parameters allow it.
+
+    Args:
+        groups: optimizer groups, each with ``params``, ``lr`` and ``weight_decay``.
+
+    Raises:
+        UserError: an unknown name (RecBole would silently train with Adam).
+    """
+    key = str(name).lower()
+    if key not in OPTIMIZERS:
+        raise UserError(f"learner is {name!r}: use one of {', '.join(OPTIMIZERS)}.")
+    if key == "sparse_adam":
+        groups = [{k: v for k, v in group.items() if k != "weight_decay"} for group in groups]
+    if key in ("adam", "adamw"):
+        try:
+            return OPTIMIZERS[key](groups, fused=True)
+        except RuntimeError:  # a device or dtype without a fused kernel
+            logger.debug("no fused %s kernel for these parameters", name)
+    return OPTIMIZERS[key](groups)
+
+
+class _LossModule(nn.Module):
+    """A module whose forward is a stage's loss, as DistributedDataParallel wants it."""
+
+    def __init__(self, module: nn.Module, loss_terms: LossTerms):
+        super().__init__()
+        self.module = module
+        self.loss_terms = loss_terms
+
+    def forward(self, batch: Interaction) -> dict[str, Tensor]:
+        return self.loss_terms(batch)
+
+
+class Engine:
+    """Trains ``module`` on a loss given as named scalar terms.
+
+    Config keys: ``learner``, ``clip_grad_norm`` (arguments of ``clip_grad_norm_``), ``enable_amp`` and
+    ``amp_dtype`` (training only; evaluation stays in full precision), ``compile``, ``single_spec``.
+
+    Args:
+        module: what is trained, already on ``config["device"]``.
+        loss_terms: batch -> scalar terms whose sum is minimized.
+        groups: optimizer groups of the module's parameters.
+    """
+
+    def __init__(self, config, module: nn.Module, loss_terms: LossTerms, groups: list[dict]):
+        self.device = config["device"]
+        self.clip = config["clip_grad_norm"]
+        self.parameters = [parameter for group in groups for parameter in group["params"]]
+        if not self.parameters:
+            raise UserError(
+                f"{type(module).__name__} has no trainable parameter: check what the configuration freezes."
+            )
+        self.amp = bool(config["enable_amp"])
+        dtype = config["amp_dtype"] or "bfloat16"
+        if dtype not in AMP_DTYPES:
+            raise UserError(f"amp_dtype is {dtype!r}: use one of {', '.join(AMP_DTYPES)}.")
+        self.amp_dtype = AMP_DTYPES[dtype]
+        # float16 gradients underflow without scaling; bfloat16 has float32's range
+        scaled = self.amp and dtype == "float16" and self.device.type == "cuda"
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
+        self.optimizer = build_optimizer(config["learner"] or "adam", groups)
+
+        self._loss_terms = loss_terms
+        if not (config["single_spec"] is None or config["single_spec"]):
+            self._loss_terms = DistributedDataParallel(
+                _LossModule(module, loss_terms),
+                device_ids=[self.device] if self.device.type == "cuda" else None,
+                find_unused_parameters=True,
+            )
+        if config["compile"]:
+            self._loss_terms = torch.compile(self._loss_terms)
+
+    def step(self, batch: Interaction) -> dict[str, Tensor]:
+        """One update on ``batch`` (on any device) -> the detached loss terms, still on the device."""
+        batch = to_device(batch, self.device)
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, dtype=self.amp_dtype, enabled=self.amp):
+            terms = self._loss_terms(batch)
+            total = sum(terms.values())
+        self.scaler.scale(total).backward()
+        if self.clip:
+            self.scaler.unscale_(self.optimizer)
+            clip_grad_norm_(self.parameters, **self.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return {name: term.detach() for name, term in terms.items()}

@@ -1,0 +1,58 @@
+"""The click-prediction stage: any model, RecBole's own too, on the rows of the training split."""
+
+from collections.abc import Iterable
+
+from recbole.data.interaction import Interaction
+from torch import Tensor, nn
+
+from recbole_nif.data.dataloader import CTRDataLoader
+from recbole_nif.evaluation.scoring import evaluate_model
+from recbole_nif.trainer.stages import Settings, Stage
+
+
+class FinetuneStage(Stage):
+    """Minimizes the model's own loss; judged by AUC, LogLoss or GAUC on the validation rows.
+
+    Args:
+        config: plain ``epochs``, ``learning_rate``, ``stopping_step``, ``valid_metric``, …
+        model: on the config's device.
+        train_data, valid_data: loaders; without ``valid_data`` the last epoch's weights are kept.
+        show_progress: progress bar while evaluating.
+    """
+
+    name = "finetune"
+
+    def __init__(
+        self,
+        config,
+        model: nn.Module,
+        train_data: CTRDataLoader,
+        valid_data: CTRDataLoader | None,
+        show_progress: bool = False,
+    ):
+        self.config, self.module = config, model
+        self.train_data, self.valid_data = train_data, valid_data
+        self.show_progress = show_progress
+        self.settings = Settings.read(config)
+        self.validates = valid_data is not None
+
+    def __len__(self) -> int:
+        return len(self.train_data)
+
+    def rows(self) -> int:
+        """Training rows of all processes, partners of pairs not counted."""
+        return self.train_data.sample_size * self.train_data.world_size
+
+    def batches(self, epoch: int) -> Iterable[Interaction]:
+        self.train_data.set_epoch(epoch)
+        return self.train_data
+
+    def loss_terms(self, batch: Interaction) -> dict[str, Tensor]:
+        """The model's ``loss_terms``; of a model that only has RecBole's ``calculate_loss``, that one."""
+        if hasattr(self.module, "loss_terms"):
+            return self.module.loss_terms(batch)
+        loss = self.module.calculate_loss(batch)
+        return {"loss": sum(loss) if isinstance(loss, tuple) else loss}
+
+    def evaluate(self) -> dict[str, float]:
+        return dict(evaluate_model(self.module, self.valid_data, self.config, self.show_progress).metrics())

@@ -1,0 +1,206 @@
+"""NIFTrainer: RecBole's trainer interface over staged training, exact metrics and plain checkpoints."""
+
+import logging
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+from recbole.trainer import Trainer
+from torch import nn
+
+from recbole_nif.data.dataloader import CTRDataLoader
+from recbole_nif.data.fields import ROW_ID
+from recbole_nif.errors import UserError
+from recbole_nif.evaluation.scoring import Evaluation, evaluate_model
+from recbole_nif.run_folder import default_run_dir
+from recbole_nif.trainer import checkpoint
+from recbole_nif.trainer.cross_fit import fit_fold_generators, folds_of_users
+from recbole_nif.trainer.finetune import FinetuneStage
+from recbole_nif.trainer.flow_cache import FlowCache, caches_flows
+from recbole_nif.trainer.pretrain import GeneratorPretrainStage
+from recbole_nif.trainer.progress import Scalars
+from recbole_nif.trainer.stages import SMALLER_IS_BETTER, Settings, Stage, StageReport, run_stage
+
+logger = logging.getLogger(__name__)
+
+
+class NIFTrainer(Trainer):
+    """Trains any CTR model in the stages it declares; works in our runs and in stock ``run_recbole``.
+
+    ``train_stage: both | pretrain | finetune`` chooses among the model's ``stages``. A stage ends with its
+    best weights in the model and, unless ``saved=False``, in ``<run_dir>/checkpoints/<stage>-best.pt``.
+
+    Attributes:
+        reports: one ``StageReport`` per stage that has run.
+        evaluation: the last ``Evaluation`` that ``evaluate`` made, with what GAUC covers.
+        saved_model_file, best_valid_score, best_valid_result: as in RecBole, of the last stage.
+    """
+
+    def __init__(self, config, model: nn.Module):
+        # RecBole's constructor would make log_tensorboard/ and saved/ in the current folder
+        self.config, self.model, self.device = config, model, config["device"]
+        if config["single_spec"] is False and self.device.type == "cuda":
+            self.model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        self.logger = logger
+        self.run_dir = Path(config["run_dir"]) if config["run_dir"] else default_run_dir(config)
+        self.plan = stage_plan(config, model)
+        self.saved_model_file = str(self._folder / f"{self.plan[-1]}-best.pt")
+        self.valid_metric = Settings.read(config).valid_metric
+        self.valid_metric_bigger = self.valid_metric not in SMALLER_IS_BETTER
+        self.epochs = config["epochs"]
+        self.start_epoch, self.cur_step = 0, 0
+        self.best_valid_score = -np.inf if self.valid_metric_bigger else np.inf
+        self.best_valid_result: dict[str, float] | None = None
+        self.reports: list[StageReport] = []
+        self.evaluation: Evaluation | None = None
+        self.flows: FlowCache | None = None
+
+    def fit(
+        self,
+        train_data,
+        valid_data=None,
+        verbose: bool = True,
+        saved: bool = True,
+        show_progress: bool = False,
+        callback_fn=None,
+    ):
+        """Runs the stages and leaves the model with the best weights of the last one.
+
+        Args:
+            train_data, valid_data: our loaders, or RecBole's over a ``CTRDataset``; without validation rows
+                there is no early stopping and the last epoch counts.
+            verbose: whether to log every epoch.
+            saved: whether to write checkpoints and TensorBoard scalars; else the best weights stay in memory.
+            show_progress: progress bars.
+            callback_fn: called with (epoch, validation score) after each validation of the last stage.
+
+        Returns:
+            The last stage's best validation score and all its validation metrics.
+        """
+        train = self._loader(train_data, "train")
+        valid = self._loader(valid_data, "valid") if valid_data else None
+        scalars = Scalars(
+            self.run_dir / "tensorboard" if saved and self.config["tensorboard"] is not False else None
+        )
+        for name in self.plan:
+            stage = self._stage(name, train, valid, show_progress)
+            report = run_stage(
+                stage,
+                self.config,
+                folder=self._folder if saved else None,
+                scalars=scalars,
+                show_progress=show_progress,
+                verbose=verbose,
+                callback=callback_fn if name == self.plan[-1] else None,
+            )
+            self.reports.append(report)
+        scalars.close()
+        if report.valid is not None:
+            self.best_valid_score, self.best_valid_result = report.best_score, OrderedDict(report.valid)
+        return self.best_valid_score, self.best_valid_result
+
+    def evaluate(self, eval_data, load_best_model: bool = True, model_file=None, show_progress: bool = False):
+        """AUC, LogLoss and GAUC of the model, unrounded, as ``OrderedDict(auc=…, logloss=…, gauc=…)``.
+
+        Args:
+            eval_data: a loader over a ``CTRDataset``, ours or RecBole's.
+            load_best_model: whether to load ``model_file`` or ``saved_model_file`` first; after ``fit`` the
+                model has its best weights already.
+            show_progress: progress bar.
+        """
+        if not eval_data:
+            return None
+        if load_best_model:
+            self._load(model_file or self.saved_model_file)
+        loader = CTRDataLoader(self.config, eval_data._dataset, phase="test")
+        if self.flows is not None:
+            self.flows.attach(loader, self.model.generator)
+        self.evaluation = evaluate_model(self.model, loader, self.config, show_progress)
+        return self.evaluation.metrics()
+
+    def resume_checkpoint(self, resume_file):
+        """RecBole's method would unpickle the file; ``evaluate(model_file=…)`` loads weights of ours."""
+        raise UserError(
+            f"Cannot resume from {resume_file}: start the run again, or evaluate the file as model_file."
+        )
+
+    @property
+    def _folder(self) -> Path:
+        return self.run_dir / "checkpoints"
+
+    def _loader(self, data, phase: str) -> CTRDataLoader:
+        """Our loader over the same rows; RecBole's loaders know no histories and no pairs."""
+        if isinstance(data, CTRDataLoader):
+            return data
+        return CTRDataLoader(self.config, data._dataset, phase=phase, shuffle=phase == "train")
+
+    def _load(self, file: str | Path) -> None:
+        payload = checkpoint.load(
+            file, expected_model=checkpoint.model_name(self.config), expected_stage="finetune"
+        )
+        checkpoint.restore(self.model, payload["state_dict"], file)
+        if Path(file) != Path(self.saved_model_file):
+            self.flows = None  # they may come from another generator
+
+    def _stage(
+        self, name: str, train: CTRDataLoader, valid: CTRDataLoader | None, show_progress: bool
+    ) -> Stage:
+        if name == "pretrain":
+            return GeneratorPretrainStage(self.config, self.model.generator, train, valid)
+        if getattr(self.model, "generator", None) is not None:
+            self._start_finetune(train, valid, show_progress)
+        return FinetuneStage(self.config, self.model, train, valid, show_progress)
+
+    def _start_finetune(self, train: CTRDataLoader, valid: CTRDataLoader | None, show_progress: bool) -> None:
+        """Hands the generator over to stage 2 and computes its flows once per row."""
+        generator, epochs = self.model.generator, self._generator_epochs()
+        fold_generators = []
+        if self.config["generator_cross_fit"] == "kfold":
+            fold_of = folds_of_users(
+                train.dataset.user_num, self.config["cross_fit_folds"] or 2, self.config["seed"]
+            )
+            fold_generators = fit_fold_generators(
+                self.config, generator, train, fold_of, epochs, show_progress
+            )
+        self.model.start_finetune()
+        if not caches_flows(self.config, self.model):
+            if fold_generators:
+                raise UserError(
+                    "generator_cross_fit: kfold needs a frozen generator and a flow_cache other than none."
+                )
+            return
+        self.flows = FlowCache(self.config, self.run_dir / "flows.bin")
+        for fold, fold_generator in enumerate(fold_generators):
+            rows = train.dataset.inter_feat[ROW_ID]
+            users = train.dataset.inter_feat[train.dataset.uid_field]
+            self.flows.fill(train.dataset, rows[fold_of[users] == fold], fold_generator)
+        for loader in (train, valid):
+            if loader is not None:
+                self.flows.attach(loader, generator)
+
+    def _generator_epochs(self) -> int:
+        """How long the generator was trained; without stage 1, ``pretrained_generator`` is loaded first."""
+        if self.reports:
+            return self.reports[-1].best_epoch + 1
+        file = self.config["pretrained_generator"]
+        if not file:
+            logger.warning("No pretrained_generator is given: the generator keeps its initial weights.")
+            return 0
+        payload = checkpoint.load(
+            file, expected_model=checkpoint.model_name(self.config), expected_stage="pretrain"
+        )
+        checkpoint.restore(self.model.generator, payload["state_dict"], file)
+        return payload["epoch"] + 1
+
+
+def stage_plan(config, model: nn.Module) -> tuple[str, ...]:
+    """The stages to run: those that ``train_stage`` (both, pretrain or finetune) leaves of the model's."""
+    stages = tuple(getattr(model, "stages", ("finetune",)))
+    wanted = config["train_stage"] or "both"
+    if wanted == "both":
+        return stages
+    if wanted not in stages:
+        raise UserError(
+            f"train_stage is {wanted!r}, but {type(model).__name__} has only {', '.join(stages)}."
+        )
+    return (wanted,)
