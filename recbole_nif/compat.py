@@ -4,8 +4,10 @@ A shim is applied only where the line would fail, and a second call changes noth
 never loosened, except by the explicit ``trust_recbole_pickles()``.
 """
 
+import importlib
 import sys
 from functools import wraps
+from types import ModuleType
 
 from recbole_nif.errors import UserError
 
@@ -39,6 +41,18 @@ def trust_recbole_pickles() -> None:
 
     load.trusts_recbole = True
     torch.load = load
+
+
+def import_recbole_model(module: str) -> ModuleType:
+    """Imports a module of RecBole's models and leaves autograd's anomaly mode as it was.
+
+    model/sequential_recommender/sine.py:25 switches it on for the whole process, and importing any
+    sequential model imports all of them: every later training step would run several times slower.
+    """
+    import torch
+
+    with torch.autograd.set_detect_anomaly(torch.is_anomaly_enabled()):  # restores the mode on leaving
+        return importlib.import_module(module)
 
 
 def _require_pandas_2() -> None:

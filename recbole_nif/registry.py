@@ -86,7 +86,7 @@ def _recbole_model(name: str) -> ResolvedModel:
     if prefix in ("", "recbole") and bare in recbole_context_models():
         return ResolvedModel(getattr(importlib.import_module(CONTEXT_MODELS), bare), bare, props)
     if prefix == "recbole" and bare in SEQUENTIAL_CTR_MODELS:
-        return ResolvedModel(getattr(importlib.import_module(SEQUENTIAL_CTR_MODELS[bare]), bare), name, props)
+        return ResolvedModel(getattr(compat.import_recbole_model(SEQUENTIAL_CTR_MODELS[bare]), bare), name, props)
     if prefix in ("", "recbole") and props.is_file():
         raise UserError(f"RecBole's {bare} is not supported: its context-aware models, DIN and DIEN are.")
     known = [*model_names(), *SHORT_NAMES]

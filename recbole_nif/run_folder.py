@@ -17,10 +17,11 @@ from pathlib import Path
 import torch
 import yaml
 
+from recbole_nif import __version__
 from recbole_nif.device import device_name
 from recbole_nif.errors import UserError
 
-PACKAGES = ("torch", "recbole", "recbole_nif", "numpy", "pandas")
+PACKAGES = ("torch", "recbole", "numpy", "pandas")
 NOT_REPRODUCED = ("run_dir", "resume")  # where a run lies is not what it is
 
 
@@ -121,7 +122,11 @@ def finite(value):
 def environment(device: torch.device) -> dict:
     """Where a run took place: versions, device, threads, commit of this package's checkout, date."""
     return {
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": {
+            "python": platform.python_version(),
+            "recbole_nif": __version__,
+            **{name: metadata.version(name) for name in PACKAGES},
+        },
         "device": {"type": device.type, "name": device_name(device)},
         "threads": torch.get_num_threads(),
         "git_commit": git_commit(),
@@ -151,13 +156,6 @@ def git_commit() -> str | None:
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
         return None
 
 

@@ -131,14 +131,10 @@ def taobao_user_behavior(
     category_of = log.drop_duplicates("item").set_index("item")["category"]
     negatives = log.loc[source].assign(item=item, category=category_of.loc[item].to_numpy())
     for label, rows in ((1, log[click]), (0, negatives)):
-        fields = {"user_id:token": rows["user"], "item_id:token": rows["item"], "label:float": label}
-        fields |= {"timestamp:float": rows["time"], "scene:token": "pv:" + rows["category"].astype(str)}
-        out.append("inter", pd.DataFrame(fields))
-    rest = log[~click]
-    fields = {"user_id:token": rest["user"], "item_id:token": rest["item"], "timestamp:float": rest["time"]}
-    behavior = rest["behavior"].astype(str)
-    fields |= {"scene:token": behavior + ":" + rest["category"].astype(str), "behavior:token": behavior}
-    out.append("events", pd.DataFrame(fields))
+        for _, fields in _taobao_events(rows):
+            out.append("inter", pd.DataFrame(fields | {"label:float": label}))
+    for piece, fields in _taobao_events(log[~click]):
+        out.append("events", pd.DataFrame(fields | {"behavior:token": piece["behavior"].astype(str)}))
     items = {"item_id:token": category_of.index, "category:token": category_of.to_numpy()}
     out.append("item", pd.DataFrame(items))
     return {
@@ -209,6 +205,15 @@ _KUAI_USER_FIELDS = {
 _KUAI_VIDEO_FIELDS = {"video_id": "item_id:token", "tag": "tag:token_seq"} | {
     name: f"{name}:token" for name in ("author_id", "video_type", "upload_type", "music_type")
 }
+
+
+def _taobao_events(rows: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, dict[str, pd.Series]]]:
+    """Pieces of UserBehavior's log, at least one, with the fields that samples and events share."""
+    for start in range(0, max(len(rows), 1), CHUNK):
+        piece = rows.iloc[start : start + CHUNK]
+        scene = piece["behavior"].astype(str) + ":" + piece["category"].astype(str)
+        fields = {"user_id:token": piece["user"], "item_id:token": piece["item"]}
+        yield piece, fields | {"timestamp:float": piece["time"], "scene:token": scene}
 
 
 def _unseen_items(

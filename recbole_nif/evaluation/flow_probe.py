@@ -64,7 +64,7 @@ class FlowProbe:
             rows=rows,
             items=dataset.event_log.item[position].long(),
             clicked=dataset.event_log.label[position] == 1,
-            loader=CTRDataLoader(config, dataset.copy(Interaction({ROW_ID: rows})), phase="valid"),
+            loader=loader_of(config, dataset, rows),
         )
 
     @torch.inference_mode()
@@ -98,6 +98,13 @@ class FlowProbe:
                 score = (part @ vectors.T).amax(1)  # [N', n_items]
                 ranks.append((score[:, 1:] >= score.gather(1, goal[:, None])).sum(1))
         return torch.cat(ranks).cpu(), torch.cat(cosines).cpu()
+
+
+def loader_of(config, dataset, rows: Tensor) -> CTRDataLoader:
+    """Batches of ``rows`` [N] (row ids of ``dataset``) in that order, all of them in every process."""
+    loader = CTRDataLoader(config, dataset.copy(Interaction({ROW_ID: rows})), phase="valid")
+    loader.rank, loader.world_size = 0, 1
+    return loader
 
 
 def memorizes(metrics: dict[str, float]) -> bool:

@@ -39,7 +39,7 @@ def fit_fold_generators(
     """
     generators = []
     for fold in range(int(fold_of.max()) + 1):
-        own = copy.deepcopy(generator)
+        own = copy.deepcopy(generator).requires_grad_(True)
         own.reset_sequence_parameters()
         stage = GeneratorPretrainStage(config, own, train_data, None, users=fold_of != fold, epochs=epochs)
         logger.info("generator of fold %d: %d cuts of the other folds", fold, stage.rows())

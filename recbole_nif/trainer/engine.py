@@ -76,8 +76,9 @@ class Engine:
     def __init__(self, config, module: nn.Module, loss_terms: LossTerms, groups: list[dict]):
         self.device = config["device"]
         self.clip = config["clip_grad_norm"]
+        groups = [group for group in groups if group["params"]]
         self.parameters = [parameter for group in groups for parameter in group["params"]]
-        if not self.parameters:
+        if not groups:
             raise UserError(
                 f"{type(module).__name__} has no trainable parameter: check what the configuration freezes."
             )

@@ -4,16 +4,17 @@ ml-1m: 739,012 rows x 4 vectors x 64 numbers x 2 bytes = 378 MB, in memory or in
 """
 
 import logging
+import tempfile
 from pathlib import Path
 
 import torch
-from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_nif.data.dataloader import CTRDataLoader
 from recbole_nif.data.fields import FLOW, ROW_ID
 from recbole_nif.device import to_device
 from recbole_nif.errors import UserError
+from recbole_nif.evaluation.flow_probe import loader_of
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ KINDS = ("auto", "memory", "memmap", "none")
 
 
 def caches_flows(config, model: nn.Module) -> bool:
-    """Whether ``model`` has a frozen generator and ``flow_cache`` allows to run it once per row."""
+    """Whether ``model`` reads the flow of a frozen generator and ``flow_cache`` lets it be stored."""
     kind = config["flow_cache"] or "auto"
     if kind not in KINDS:
         raise UserError(f"flow_cache is {kind!r}: use one of {', '.join(KINDS)}.")
@@ -29,7 +30,7 @@ def caches_flows(config, model: nn.Module) -> bool:
     frozen = generator is not None and not any(
         parameter.requires_grad for parameter in generator.parameters()
     )
-    return frozen and kind != "none"
+    return frozen and kind != "none" and config["use_nif"] is not False
 
 
 class FlowCache:
@@ -37,11 +38,11 @@ class FlowCache:
 
     Args:
         config: ``flow_cache``: ``memory``, ``memmap`` or ``auto`` (memory up to ``flow_cache_memory_mb``).
-        file: where a memory-mapped table lies.
+        folder: where a memory-mapped table lies; its file has no name and goes with the process.
     """
 
-    def __init__(self, config, file: Path):
-        self.config, self.file = config, file
+    def __init__(self, config, folder: Path):
+        self.config, self.folder = config, folder
         self.table: Tensor | None = None
         self.filled: Tensor | None = None  # bool [rows]
 
@@ -61,7 +62,7 @@ class FlowCache:
         device = self.config["device"]
         # rows in log order share moveline windows, so that one window is encoded about once
         rows = rows[dataset.event_log.position[rows].argsort()]
-        for batch in CTRDataLoader(self.config, dataset.copy(Interaction({ROW_ID: rows})), phase="valid"):
+        for batch in loader_of(self.config, dataset, rows):
             flow = generator.flow(to_device(batch, device))  # [B, K, d]
             if self.table is None:
                 self._allocate(len(dataset.event_log.position), flow.shape[1:])
@@ -75,8 +76,9 @@ class FlowCache:
         if kind == "memory" or (kind == "auto" and numbers * 2 <= limit * 2**20):
             table = torch.zeros(numbers, dtype=torch.float16)
         else:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            logger.info("flow cache of %.0f MB in %s", numbers * 2 / 2**20, self.file)
-            table = torch.from_file(str(self.file), shared=True, size=numbers, dtype=torch.float16)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            logger.info("flow cache: %.0f MB in a file in %s", numbers * 2 / 2**20, self.folder)
+            with tempfile.NamedTemporaryFile(dir=self.folder) as file:
+                table = torch.from_file(file.name, shared=True, size=numbers, dtype=torch.float16)
         self.table = table.view(n_rows, *shape)
         self.filled = torch.zeros(n_rows, dtype=torch.bool)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from recbole_nif.data.dataloader import CTRDataLoader
 from recbole_nif.errors import UserError
 from recbole_nif.evaluation.flow_probe import FlowProbe, memorizes
+from recbole_nif.trainer.progress import numbers
 from recbole_nif.trainer.stages import Settings, Stage
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ class GeneratorPretrainStage(Stage):
 
     name = "pretrain"
     unit = "cuts"
+    headline = ("recall@10", "recall@50", "train_recall@50")
 
     def __init__(
         self,
@@ -47,13 +50,14 @@ class GeneratorPretrainStage(Stage):
         self.settings = Settings.read(config, prefix="pretrain_", valid_metric="recall@50")
         if epochs is not None:
             self.settings = replace(self.settings, epochs=epochs)
+        self.rank, self.world_size = train_data.rank, train_data.world_size
         self.windows = train_data.windows(
             length=config["moveline_length"],
             stride=config["moveline_stride"],
             flow_len=config["flow_len"],
             cuts=config["pretrain_cuts"] or "boundaries",
             hard_negatives=config["nce_hard_negatives"] or 0,
-            batch_size=config["pretrain_batch_size"] or 128,
+            batch_size=max(1, (config["pretrain_batch_size"] or 128) // self.world_size),
             user_mask=users,
         )
         if self.windows.n_cuts == 0:
@@ -66,14 +70,15 @@ class GeneratorPretrainStage(Stage):
             self.probe = FlowProbe(config, train_data.dataset, valid_data.dataset)
 
     def __len__(self) -> int:
-        return len(self.windows)
+        return len(self.windows) // self.world_size
 
     def rows(self) -> int:
         return self.windows.n_cuts
 
     def batches(self, epoch: int) -> Iterable[Interaction]:
         self.windows.set_epoch(epoch)
-        return self.windows
+        # every process takes its share of the batches and the same number of steps
+        return islice(self.windows, self.rank, len(self) * self.world_size, self.world_size)
 
     def loss_terms(self, batch: Interaction) -> dict[str, Tensor]:
         return self.module.loss_terms(batch)
@@ -87,8 +92,9 @@ class GeneratorPretrainStage(Stage):
             return {}
         if memorizes(valid):
             logger.warning(
-                "The generator tells clicks apart twice as well on training rows as on validation rows or better: "
+                "The generator tells training clicks apart more than twice as well as validation clicks: "
                 "raise its dropout or weight decay, or set generator_cross_fit: kfold."
             )
-        clicked = int(self.probe.valid.clicked.sum())
-        return {**self.probe.baselines, "probe_clicked_rows": clicked, "memorizes": memorizes(valid)}
+        baselines, clicked = self.probe.baselines, int(self.probe.valid.clicked.sum())
+        logger.info("next click of %d validation rows: %s", clicked, numbers(baselines))
+        return {**baselines, "probe_clicked_rows": clicked, "memorizes": memorizes(valid)}

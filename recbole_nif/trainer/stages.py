@@ -95,7 +95,7 @@ class StageReport:
     train_seconds: float = 0.0
     rows: int = 0
     valid: dict[str, float] | None = None
-    curve: list[dict[str, float]] = field(default_factory=list)
+    curve: list[dict] = field(default_factory=list)
     facts: dict = field(default_factory=dict)
     checkpoint: str | None = None
 
@@ -109,7 +109,7 @@ class StageReport:
         self.epochs_run += 1
         self.rows += rows
         self.train_seconds += seconds
-        self.curve.append({"epoch": epoch, **{f"loss_{name}": value for name, value in losses.items()}})
+        self.curve.append({"epoch": epoch, "loss": losses, "valid": None})
 
     def record(self) -> dict:
         """Plain values."""
@@ -123,6 +123,7 @@ class Stage:
         module: what is trained and checkpointed, on the config's device.
         settings: epochs, learning rate and early stopping.
         validates: whether there are rows to validate on; without, the last epoch's weights stay.
+        headline: the validation metrics that a log line shows; empty = all.
     """
 
     name: str
@@ -130,6 +131,7 @@ class Stage:
     module: nn.Module
     settings: Settings
     validates = True
+    headline: tuple[str, ...] = ()
 
     def param_groups(self) -> list[dict]:
         """Optimizer groups: the module's own (``param_groups``), else all trainable parameters."""
@@ -208,9 +210,10 @@ def run_stage(
             metrics = stage.evaluate()
             score = _valid_score(metrics, settings.valid_metric)
             best = stopping.update(score, epoch)
-            report.curve[-1] |= metrics
+            report.curve[-1]["valid"] = metrics
             scalars.add(f"{stage.name}/valid", metrics, epoch)
-            line += f" | valid {numbers(metrics)}{' (best)' if best else ''}"
+            shown = {name: metrics[name] for name in stage.headline or metrics}
+            line += f" | valid {numbers(shown)}{' (best)' if best else ''}"
             if callback is not None:
                 callback(epoch, score)
         logger.log(logging.INFO if verbose else logging.DEBUG, line)

@@ -44,8 +44,8 @@ class NIFTrainer(Trainer):
         self.logger = logger
         self.run_dir = Path(config["run_dir"]) if config["run_dir"] else default_run_dir(config)
         self.plan = stage_plan(config, model)
-        self.saved_model_file = str(self._folder / f"{self.plan[-1]}-best.pt")
-        self.valid_metric = Settings.read(config).valid_metric
+        self.saved_model_file = str(self.run_dir / "checkpoints" / f"{self.plan[-1]}-best.pt")
+        self.valid_metric = "recall@50" if self.plan[-1] == "pretrain" else Settings.read(config).valid_metric
         self.valid_metric_bigger = self.valid_metric not in SMALLER_IS_BETTER
         self.epochs = config["epochs"]
         self.start_epoch, self.cur_step = 0, 0
@@ -79,15 +79,17 @@ class NIFTrainer(Trainer):
         """
         train = self._loader(train_data, "train")
         valid = self._loader(valid_data, "valid") if valid_data else None
+        folder = self.run_dir / "checkpoints" if saved else None
         scalars = Scalars(
             self.run_dir / "tensorboard" if saved and self.config["tensorboard"] is not False else None
         )
+        self.reports = []
         for name in self.plan:
             stage = self._stage(name, train, valid, show_progress)
             report = run_stage(
                 stage,
                 self.config,
-                folder=self._folder if saved else None,
+                folder=folder,
                 scalars=scalars,
                 show_progress=show_progress,
                 verbose=verbose,
@@ -124,10 +126,6 @@ class NIFTrainer(Trainer):
             f"Cannot resume from {resume_file}: start the run again, or evaluate the file as model_file."
         )
 
-    @property
-    def _folder(self) -> Path:
-        return self.run_dir / "checkpoints"
-
     def _loader(self, data, phase: str) -> CTRDataLoader:
         """Our loader over the same rows; RecBole's loaders know no histories and no pairs."""
         if isinstance(data, CTRDataLoader):
@@ -154,26 +152,25 @@ class NIFTrainer(Trainer):
     def _start_finetune(self, train: CTRDataLoader, valid: CTRDataLoader | None, show_progress: bool) -> None:
         """Hands the generator over to stage 2 and computes its flows once per row."""
         generator, epochs = self.model.generator, self._generator_epochs()
-        fold_generators = []
-        if self.config["generator_cross_fit"] == "kfold":
-            fold_of = folds_of_users(
-                train.dataset.user_num, self.config["cross_fit_folds"] or 2, self.config["seed"]
-            )
-            fold_generators = fit_fold_generators(
-                self.config, generator, train, fold_of, epochs, show_progress
-            )
         self.model.start_finetune()
-        if not caches_flows(self.config, self.model):
-            if fold_generators:
-                raise UserError(
-                    "generator_cross_fit: kfold needs a frozen generator and a flow_cache other than none."
-                )
+        cached, cross_fit = (
+            caches_flows(self.config, self.model),
+            self.config["generator_cross_fit"] == "kfold",
+        )
+        if cross_fit and not cached:
+            raise UserError(
+                "generator_cross_fit: kfold stores flows: set freeze_generator: True and flow_cache: auto."
+            )
+        if not cached:
             return
-        self.flows = FlowCache(self.config, self.run_dir / "flows.bin")
-        for fold, fold_generator in enumerate(fold_generators):
-            rows = train.dataset.inter_feat[ROW_ID]
-            users = train.dataset.inter_feat[train.dataset.uid_field]
-            self.flows.fill(train.dataset, rows[fold_of[users] == fold], fold_generator)
+        self.flows = FlowCache(self.config, self.run_dir)
+        if cross_fit:
+            view, folds = train.dataset, self.config["cross_fit_folds"] or 2
+            fold_of = folds_of_users(view.user_num, folds, self.config["seed"])
+            fitted = fit_fold_generators(self.config, generator, train, fold_of, epochs, show_progress)
+            fold_of_row = fold_of[view.inter_feat[view.uid_field]]
+            for fold, fold_generator in enumerate(fitted):
+                self.flows.fill(view, view.inter_feat[ROW_ID][fold_of_row == fold], fold_generator)
         for loader in (train, valid):
             if loader is not None:
                 self.flows.attach(loader, generator)

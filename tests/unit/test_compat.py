@@ -99,3 +99,12 @@ def test_importing_and_configuring_never_imports_ray():
         "assert 'ray' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_importing_recboles_din_does_not_leave_autograd_in_anomaly_mode():
+    code = (
+        "import torch; from recbole_nif.registry import resolve_model; resolve_model('recbole.DIN');"
+        "import sys; assert 'recbole.model.sequential_recommender.sine' in sys.modules;"
+        "raise SystemExit(torch.is_anomaly_enabled())"
+    )
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code]).returncode == 0

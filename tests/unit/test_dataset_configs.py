@@ -11,7 +11,9 @@ from recbole.config import Config
 from recbole.data.dataset import Dataset
 from recbole.utils import FeatureType
 
+from recbole_nif.config import NIFConfig
 from recbole_nif.config_parsing import load_yaml
+from recbole_nif.data.dataset import CTRDataset
 from recbole_nif.data.sources import ensure_dataset, read_source, verify_counts
 from recbole_nif.resources import dataset_configs_dir
 from tests import generated
@@ -32,13 +34,19 @@ def config_of(name: str) -> dict:
     return load_yaml(dataset_configs_dir() / f"{name}.yaml")
 
 
+def raw_source(name: str, **options) -> dict:
+    """The config's source without downloads, for all users."""
+    source = config_of(name)["source"]
+    everybody = {"users": 1.0} if "users" in source.get("options", {}) else {}
+    only_raw = [entry for entry in source["try"] if entry["kind"] == "raw"]
+    return source | {"try": only_raw, "options": source.get("options", {}) | everybody | options}
+
+
 def convert(name: str, folder: Path, **options):
     """Generates raw files and converts them as the config says; returns what the generator returned."""
     folder.mkdir(parents=True, exist_ok=True)
     raw = RAW_FILES[name](folder)
-    source = config_of(name)["source"]
-    only_raw = [entry for entry in source["try"] if entry["kind"] == "raw"]
-    ensure_dataset(name, folder, source | {"try": only_raw, "options": source.get("options", {}) | options})
+    ensure_dataset(name, folder, raw_source(name, **options))
     return raw
 
 
@@ -71,12 +79,20 @@ def test_stock_recbole_loads_the_converted_files_with_the_declared_fields(name, 
 
 
 @pytest.mark.parametrize("name", RAW_FILES)
-def test_moveline_files_have_the_columns_that_the_event_log_needs(name, tmp_path):
-    convert(name, tmp_path / name)
-    for suffix in config_of(name).get("moveline_files") or []:
-        events = read(tmp_path / name, suffix)
-        assert {"user_id:token", "timestamp:float", "scene:token", "behavior:token"} <= set(events)
-        assert events.notna().all().all()
+def test_our_dataset_splits_the_same_rows_and_logs_them_with_the_moveline_files(name, tmp_path, monkeypatch):
+    (tmp_path / name).mkdir()
+    RAW_FILES[name](tmp_path / name)
+    changes = {"data_path": str(tmp_path), "source": raw_source(name)}
+    dataset = CTRDataset(NIFConfig("NIFDIN", name, config_dict=changes))
+    parts = dataset.build()  # converts the raw files first
+    rows = load_in_recbole(name, tmp_path, monkeypatch).inter_num
+    assert sum(len(part) for part in parts) == rows
+    known = set(dataset.field2token_id["user_id"])
+    events = [read(tmp_path / name, suffix) for suffix in config_of(name).get("moveline_files") or []]
+    assert len(dataset.event_log) == rows + sum(
+        e["user_id:token"].astype(str).isin(known).sum() for e in events
+    )
+    assert dataset.scenes.n_scenes > 2
 
 
 def test_ml_100k_keeps_the_label_rule_and_its_counts(monkeypatch):
@@ -156,7 +172,7 @@ class TestTaobaoUserBehavior:
             "".join(f"1,{item},9,pv,{generated.SECOND + n}\n" for n, item in enumerate([1, 2] * 300))
             + "".join(f"2,{item},9,buy,{generated.SECOND}\n" for item in range(1, 8))
         )
-        ensure_dataset(self.name, tmp_path, config_of(self.name)["source"])
+        ensure_dataset(self.name, tmp_path, raw_source(self.name))
         inter = read(tmp_path, "inter")
         drawn = inter.loc[inter["label:float"] == 0, "item_id:token"].value_counts()
         assert set(drawn.index) == {3, 4, 5, 6, 7}
@@ -183,7 +199,7 @@ class TestTaobaoUserBehavior:
         rows = [(1, 1, "pv"), (1, 2, "pv"), (2, 1, "pv")]
         text = "".join(f"{u},{i},9,{b},{generated.SECOND}\n" for u, i, b in rows)
         tmp_path.joinpath("UserBehavior.csv").write_text(text)
-        ensure_dataset(self.name, tmp_path, config_of(self.name)["source"])
+        ensure_dataset(self.name, tmp_path, raw_source(self.name))
         inter = read(tmp_path, "inter")
         assert inter[["user_id:token", "item_id:token", "label:float"]].to_numpy().tolist() == [
             [1, 1, 1],
@@ -205,7 +221,7 @@ class TestTaobaoUserBehavior:
 
 class TestTaobaoAd:
     def test_impressions_keep_their_real_labels_and_the_behavior_log_becomes_events(self, tmp_path):
-        impressions, behaviors = convert("taobao-ad", tmp_path, users=1.0)
+        impressions, behaviors = convert("taobao-ad", tmp_path)
         inter, events = read(tmp_path, "inter"), read(tmp_path, "events")
         assert inter["label:float"].tolist() == impressions["clk"].tolist()
         assert inter["pid:token"].tolist() == impressions["pid"].tolist()
@@ -214,7 +230,7 @@ class TestTaobaoAd:
         assert events["scene:token"].tolist() == scene.tolist()
 
     def test_a_price_becomes_its_magnitude_and_null_an_empty_field(self, tmp_path):
-        convert("taobao-ad", tmp_path, users=1.0)
+        convert("taobao-ad", tmp_path)
         items, people = read(tmp_path, "item"), read(tmp_path, "user")
         assert items["price_magnitude:token"].iloc[[0, -1]].tolist() == [0, 26]  # log2(1.01), log2(10^8)
         assert np.isnan(items["brand:token"].iloc[0])

@@ -159,14 +159,16 @@ def test_weights_from_elsewhere_are_never_scored_with_the_flows_of_this_run(tmp_
 @pytest.mark.parametrize("kind", ["memory", "memmap", "auto"])
 def test_the_flow_of_every_row_lies_at_its_row_id(tmp_path, kind):
     run = Run(tmp_path, TwoStage, flow_cache=kind, flow_cache_memory_mb=1)
-    cache = FlowCache(run.config, tmp_path / "flows.bin")
+    cache = FlowCache(run.config, tmp_path / "run")
     for loader in run.loaders:
         cache.attach(loader, run.model.generator)
         for batch in loader:
             expected = run.model.generator.flow(batch).half()
             assert torch.equal(batch[FLOW], expected)
             assert torch.equal(cache.table[batch[ROW_ID]], expected)
-    assert (tmp_path / "flows.bin").exists() == (kind == "memmap")
+    mapped = cache.table.untyped_storage().filename
+    assert (mapped is not None) == (kind == "memmap")
+    assert not any((tmp_path / "run").glob("*"))  # the file is gone with its name
 
 
 def test_cross_fitting_takes_the_flow_of_a_training_row_from_the_other_folds_generator(tmp_path):
@@ -235,3 +237,9 @@ def test_memory_is_a_label_gap_on_training_rows_of_more_than_twice_the_one_on_va
     }
     assert memorizes(metrics)
     assert not memorizes(metrics | {"cos_clicked": 0.36})
+
+
+def test_cross_fitting_without_stored_flows_is_refused(tmp_path):
+    run = Run(tmp_path, TwoStage, generator_cross_fit="kfold", flow_cache="none")
+    with pytest.raises(UserError, match="generator_cross_fit: kfold stores flows"):
+        run.fit()

@@ -1,0 +1,95 @@
+"""AMEN's parts from the configuration; the parts themselves never read it."""
+
+from recbole_nif.errors import UserError
+from recbole_nif.model.amen.generator import InterestFlowGenerator
+from recbole_nif.model.amen.losses import FlowInfoNCE
+from recbole_nif.model.amen.moveline import EventEmbedding, MovelineEncoder
+from recbole_nif.model.amen.regularizers import FlowRegularizer
+
+CHOICES = {
+    "moveline_encoder": ("transformer", "gru"),
+    "flow_decoding": ("slots", "autoregressive"),
+    "regularizer_form": ("none", "cosine", "geodesic"),
+    "div_form": ("hinge", "logdet", "tangent_logdet"),
+    "vel_target": ("smooth", "match"),
+    "anchor": ("last", "mean"),
+    "stage1_item_vectors": ("none", "frozen", "trainable"),
+    "tsp_mode": ("none", "logit", "shift", "both", "same_time", "random"),
+}
+
+
+def choice(config, key: str) -> str:
+    """The value of a key that names one of a few forms; an unset key means "none"."""
+    value = config[key] or "none"
+    if value not in CHOICES[key]:
+        raise UserError(f"{key} is {value!r}: use one of {', '.join(CHOICES[key])}.")
+    return value
+
+
+def build_moveline(config, dataset) -> MovelineEncoder:
+    """The moveline encoder; generator and click model have one each, of the same shape."""
+    width, embedding_size = config["hidden_size"], config["embedding_size"]
+    if width % config["n_heads"]:
+        raise UserError(f"hidden_size {width} must be a multiple of n_heads ({config['n_heads']}).")
+    events = EventEmbedding(
+        n_items=dataset.item_num,
+        n_behaviors=dataset.n_behaviors,
+        scene_members=dataset.scenes.members,
+        n_scenes=dataset.scenes.n_scenes,
+        embedding_size=embedding_size,
+        width=width,
+        with_items=config["moveline_with_items"],
+    )
+    return MovelineEncoder(
+        events=events,
+        encoder=choice(config, "moveline_encoder"),
+        embedding_size=embedding_size,
+        width=width,
+        length=config["moveline_length"],
+        n_layers=config["n_layers"],
+        n_heads=config["n_heads"],
+        dropout=config["hidden_dropout_prob"],
+    )
+
+
+def build_generator(config, dataset) -> InterestFlowGenerator:
+    """The flow generator with the losses of stage 1."""
+    contrast = FlowInfoNCE(
+        temperature=config["nce_temperature"],
+        learnable_temperature=config["learnable_temperature"],
+        n_in_batch=config["nce_in_batch"],
+        n_uniform=config["nce_uniform"],
+        item_count=dataset.train_item_count,
+        use_logq=config["use_logq"],
+    )
+    form = choice(config, "regularizer_form")
+    div_form = choice(config, "div_form")
+    if div_form == {"cosine": "tangent_logdet", "geodesic": "logdet"}.get(form):
+        raise UserError(
+            f"div_form {div_form} does not go with regularizer_form {form}: use hinge, or change the form."
+        )
+    regularizer = FlowRegularizer(
+        form=form,
+        div_form=div_form,
+        delta=config["delta"],
+        delta_t=config["delta_t"],
+        theta_0=config["theta_0"],
+        vel_target=choice(config, "vel_target"),
+        beta_acc=config["beta_acc"],
+        anchor=choice(config, "anchor"),
+    )
+    return InterestFlowGenerator(
+        moveline=build_moveline(config, dataset),
+        contrast=contrast,
+        regularizer=regularizer,
+        lambda_div=config["lambda_div"],
+        lambda_vel=config["lambda_vel"],
+        item_scene=dataset.item_scene,
+        clicked_behaviors=dataset.clicked_behaviors,
+        flow_len=config["flow_len"],
+        flow_decoding=choice(config, "flow_decoding"),
+        width=config["hidden_size"],
+        n_layers=config["n_layers"],
+        n_heads=config["n_heads"],
+        dropout=config["hidden_dropout_prob"],
+    )

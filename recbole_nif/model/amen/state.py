@@ -1,0 +1,65 @@
+"""What AMEN passes between its steps: the user before any candidate, the candidates, what was read."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from torch import Tensor
+
+from recbole_nif.model.base import UserState
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The moveline as S rows see it. Windows are shared by rows, so U <= S."""
+
+    n_windows: int  # U
+    scene_memory: Tensor | None  # keys and values [U, 2, H, n, d/H] of the scene space
+    item_memory: Tensor | None  # and of the item space
+    window: Tensor  # [S] int64, the window of each row
+    visible: Tensor  # [S, n] bool
+    gap: Tensor  # [S] int64
+    flow: Tensor | None  # [S, K, d] raw
+
+    def select(self, rows: Tensor) -> "Snapshot":
+        """The snapshots of ``rows`` [N]; windows stay shared."""
+        flow = None if self.flow is None else self.flow.index_select(0, rows)
+        window, visible, gap = (t.index_select(0, rows) for t in (self.window, self.visible, self.gap))
+        return replace(self, window=window, visible=visible, gap=gap, flow=flow)
+
+
+@dataclass(frozen=True)
+class AMENState(UserState):
+    """A user as AMEN sees one before any candidate."""
+
+    history: Tensor  # [S, L, item_dim]
+    mask: Tensor  # [S, L] bool
+    moveline: Snapshot
+
+    def select(self, rows: Tensor | None) -> "AMENState":
+        if rows is None:
+            return self
+        user, history, mask = (t.index_select(0, rows) for t in (self.user, self.history, self.mask))
+        return AMENState(user, history, mask, self.moveline.select(rows))
+
+
+class Target(NamedTuple):
+    """Candidates in every space that needs them, [N, ...]; None for spaces that are switched off."""
+
+    features: Tensor  # E_v [N, item_dim]
+    vector: Tensor  # W_e e_v, in the space of the flow
+    scene: Tensor | None  # v^S
+    item: Tensor | None  # W_v e_v
+    stage1: Tensor | None  # y_v, the item vector of stage 1 itself
+
+    def select(self, rows: Tensor) -> "Target":
+        return Target(*(None if t is None else t.index_select(0, rows) for t in self))
+
+
+class Reading(NamedTuple):
+    """What a snapshot says of a target, [N, ...]; None for what is switched off."""
+
+    scene: Tensor | None  # c^S
+    item: Tensor | None  # c^I
+    flow: Tensor | None  # c^F
+    match: Tensor | None  # q^F
+    summary: Tensor | None  # sum_k g_k fb_k

@@ -1,0 +1,91 @@
+"""NIFDIN: the Deep Interest Network as its paper has it, on the rows and features of this project."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from recbole_nif.data.fields import SCENE
+from recbole_nif.model.base import CTRModel, UserState
+from recbole_nif.model.layers.embedding import SetEmbedding, initialize, lookup
+from recbole_nif.model.layers.mlp import MLP
+from recbole_nif.model.layers.target_attention import TargetAttention
+
+ROW_SCENE = "row_scene"  # [B] int64, scene set of the impression itself, where the dataset knows it
+N_LABELS = 3  # values of the label history: padding, 0 and 1
+
+
+@dataclass(frozen=True)
+class DINState(UserState):
+    """A user as DIN sees one: features and the embedded history, not yet weighted by any target."""
+
+    history: Tensor  # [S, L, item_dim]
+    mask: Tensor  # [S, L] bool, True where there is an item
+
+
+class NIFDIN(CTRModel):
+    """Zhou et al., "Deep Interest Network for Click-Through Rate Prediction", KDD 2018.
+
+        v_U = sum_j a_j k_j ,   a_j = MLP([e_v ; k_j ; e_v - k_j ; e_v * k_j])
+        logit = MLP([v_U ; e_v ; v_U * e_v ; user features ; context features])
+
+    v_U * e_v is RecBole's and the authors' code; the rest is the paper. An empty history gives v_U = 0.
+
+    What a history item is beyond its features is our reconstruction: with ``history: all_with_label`` and
+    ``history_scene: True`` a learned vector of its label and of its scene set is added, k_j = e_j + l_j + s_j.
+    The target has neither; if the dataset knows the scene of the impression itself, that is a context feature.
+    """
+
+    needs_clicks = True
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        suffix = config["LIST_SUFFIX"]
+        self.history_field = config["ITEM_ID_FIELD"] + suffix
+        self.history_label_field = config["LABEL_FIELD"] + suffix
+        self.history_scene_field = SCENE + suffix
+        self.label = self.scene = None
+        if config["history"] == "all_with_label":
+            self.label = nn.Embedding(N_LABELS, self.item_dim)
+        if config["history_scene"]:
+            scenes = dataset.scenes
+            self.scene = SetEmbedding(
+                members=scenes.members, n_elements=scenes.n_scenes, embedding_size=self.item_dim
+            )
+        self.has_row_scene = self.scene is not None and getattr(dataset, "has_row_scene", False)
+        self.attention = TargetAttention(
+            self.item_dim,
+            config["attention_mlp_hidden_size"],
+            activation=config["attention_activation"],
+            softmax=config["attention_softmax"],
+        )
+        context_dim = self.context_dim + self.has_row_scene * self.item_dim
+        self.mlp = MLP(
+            3 * self.item_dim + self.user_dim + context_dim,
+            config["mlp_hidden_size"],
+            activation=config["mlp_activation"],
+            dropout=config["dropout_prob"],
+            batch_norm=config["mlp_batch_norm"],
+            output_size=1,
+        )
+        self.apply(initialize)
+
+    def encode_user(self, batch) -> DINState:
+        """Embeds the features and the history of each row's user."""
+        ids = batch[self.history_field]  # [B, L]
+        history = self.embed_items(ids)  # [B, L, item_dim]
+        if self.label is not None:
+            history = history + lookup(self.label.weight, batch[self.history_label_field])
+        if self.scene is not None:
+            history = history + self.scene(batch[self.history_scene_field])
+        return DINState(user=self.embed_user(batch), history=history, mask=ids != 0)
+
+    def score(self, state: DINState, candidates, rows: Tensor | None = None) -> Tensor:
+        """Logits [N] of the items and contexts in ``candidates``; ``rows`` [N] names the state of each."""
+        state = state.select(rows)
+        target = self.embed_items(candidates[self.item_field])  # [N, item_dim]
+        interest = self.attention(target, state.history, state.mask)  # [N, item_dim]
+        features = [interest, target, interest * target, state.user, self.embed_context(candidates)]
+        if self.has_row_scene:
+            features.append(self.scene(candidates[ROW_SCENE]))
+        return self.mlp(torch.cat(features, dim=-1)).squeeze(-1)

@@ -1,0 +1,138 @@
+"""Embeddings of RecBole's feature fields: users, items and contexts, one table per field."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Field:
+    """One feature column: its name, how it is read, and the rows its table needs (``dataset.num``)."""
+
+    name: str
+    kind: Literal["token", "token_seq", "float", "float_seq"]
+    size: int
+
+
+def masked_mean(vectors: Tensor, mask: Tensor) -> Tensor:
+    """Mean of ``vectors`` [..., S, d] over the positions where ``mask`` [..., S] holds, else zero."""
+    weight = mask.to(vectors.dtype).unsqueeze(-1)  # [..., S, 1]
+    return (vectors * weight).sum(dim=-2) / weight.sum(dim=-2).clamp(min=1)
+
+
+def lookup(table: Tensor, ids: Tensor) -> Tensor:
+    """Rows ``ids`` [...] of ``table`` [n, d] -> [..., d]. Its backward is faster than ``F.embedding``'s."""
+    return table.index_select(0, ids.reshape(-1)).view(*ids.shape, -1)
+
+
+def initialize(module: nn.Module) -> None:
+    """Xavier-normal weights as in RecBole's models, zero biases, zero padding rows; for ``Module.apply``."""
+    if isinstance(module, nn.Embedding):
+        nn.init.xavier_normal_(module.weight)
+        if module.padding_idx is not None:
+            nn.init.zeros_(module.weight[module.padding_idx].detach())
+    elif isinstance(module, nn.Linear):
+        nn.init.xavier_normal_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+class FieldEmbedding(nn.Module):
+    """Embeds the columns of some fields and concatenates them, in the order of ``fields``.
+
+    Tokens look up a row, token sequences the mean of their rows without padding. Float fields come as
+    RecBole stores ``numerical_features``: pairs (value, bucket), embedded as value * row of the bucket.
+    Token 0 is padding or missing and stays zero.
+    """
+
+    def __init__(self, *, fields: Sequence[Field], embedding_size: int):
+        super().__init__()
+        self.fields = tuple(fields)
+        self.dim = len(self.fields) * embedding_size
+        # Bucket 0 of a float field is a value like any other; everywhere else 0 is padding.
+        self.tables = nn.ModuleList(
+            nn.Embedding(field.size, embedding_size, padding_idx=None if field.kind == "float" else 0)
+            for field in self.fields
+        )
+
+    def forward(self, columns: Mapping[str, Tensor]) -> Tensor:
+        """``columns[name]``: [...] for tokens, [..., S] for sequences, + [2] for floats -> [..., dim]."""
+        pairs = zip(self.fields, self.tables, strict=True)
+        return torch.cat([self._embed(field, table, columns[field.name]) for field, table in pairs], dim=-1)
+
+    @staticmethod
+    def _embed(field: Field, table: nn.Embedding, column: Tensor) -> Tensor:
+        if field.kind == "token":
+            return table(column)
+        if field.kind == "token_seq":
+            return masked_mean(table(column), column != 0)
+        value, bucket = column[..., :1], column[..., 1].long()
+        vectors = value * table(bucket)
+        return vectors if field.kind == "float" else masked_mean(vectors, bucket != 0)
+
+
+class FeatureEmbedding(nn.Module):
+    """All features of a CTR model: those of the user, of the item and of the context.
+
+    Args:
+        user_fields, item_fields, context_fields: the fields of each group; ``context_fields`` may be empty.
+        item_columns: feature columns of the whole catalogue, row = item id, row 0 = padding. They are not
+            saved with the weights: they are data.
+        embedding_size: width of one field's embedding.
+    """
+
+    def __init__(
+        self,
+        *,
+        user_fields: Sequence[Field],
+        item_fields: Sequence[Field],
+        context_fields: Sequence[Field],
+        item_columns: Mapping[str, Tensor],
+        embedding_size: int,
+    ):
+        super().__init__()
+        self.user = FieldEmbedding(fields=user_fields, embedding_size=embedding_size)
+        self.item = FieldEmbedding(fields=item_fields, embedding_size=embedding_size)
+        self.context = FieldEmbedding(fields=context_fields, embedding_size=embedding_size)
+        self.n_items = len(item_columns[item_fields[0].name])
+        self.register_buffer("item_ids", torch.arange(self.n_items), persistent=False)
+        for position, field in enumerate(item_fields):
+            self.register_buffer(f"item_column_{position}", item_columns[field.name], persistent=False)
+
+    def items(self, ids: Tensor) -> Tensor:
+        """Item id and side features of ``ids`` [...] -> [..., item.dim]; zeros for the padding item 0.
+
+        Where ``ids`` asks for more rows than the catalogue has (a batch of histories), every item is
+        embedded once and the result gathered: the side features are then read n_items times, not B * L.
+        """
+        whole_catalogue = self.n_items <= ids.numel()
+        rows = self.item_ids if whole_catalogue else ids
+        columns = {
+            field.name: getattr(self, f"item_column_{position}")[rows]
+            for position, field in enumerate(self.item.fields)
+        }
+        vectors = self.item(columns) * (rows != 0).unsqueeze(-1)  # [n_items or ..., item.dim]
+        return lookup(vectors, ids) if whole_catalogue else vectors
+
+
+class SetEmbedding(nn.Module):
+    """Embeds a set of elements, such as the scenes of one event, as the mean of its members.
+
+    Args:
+        members: [n_sets, S] int64, the elements of each set, 0-padded; set 0 is padding (all zeros).
+        n_elements: number of elements, padding included.
+        embedding_size: width of the result.
+    """
+
+    def __init__(self, *, members: Tensor, n_elements: int, embedding_size: int):
+        super().__init__()
+        self.table = nn.Embedding(n_elements, embedding_size, padding_idx=0)
+        self.register_buffer("members", members, persistent=False)
+
+    def forward(self, sets: Tensor) -> Tensor:
+        """``sets`` [...] -> [..., embedding_size]; zeros for set 0."""
+        vectors = masked_mean(self.table(self.members), self.members != 0)  # [n_sets, embedding_size]
+        return lookup(vectors, sets)

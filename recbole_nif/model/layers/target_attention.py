@@ -1,0 +1,75 @@
+"""DIN's local activation unit: how much each past item says about one target."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from recbole_nif.model.layers.mlp import MLP, apply_layer, make_activation
+
+
+class TargetAttention(nn.Module):
+    """Sum of the history, weighted by an MLP of target and item (DIN, KDD 2018, section 4.3).
+
+        a_j = MLP([q ; k_j ; q - k_j ; q * k_j]) ,   v = sum_j a_j k_j
+
+    The first layer is linear in its input, so the [B, L, 4D] input is never built: the columns for q - k
+    fold into those for q, computed once per row, and those for k.
+
+    Args:
+        dim: width D of target and history vectors.
+        hidden_sizes: widths of the activation unit, at least one.
+        activation: its activation; padding does not enter the statistics of "dice".
+        softmax: normalize the scores, divided by sqrt(D), over the history, as the authors' code does; the
+            paper keeps the raw scores, so that their sum tells how strong the interest is.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        hidden_sizes: Sequence[int] = (80, 40),
+        *,
+        activation: str = "dice",
+        softmax: bool = False,
+    ):
+        super().__init__()
+        first, *rest = hidden_sizes
+        self.dim = dim
+        self.softmax = softmax
+        self.first = nn.Linear(3 * dim, first)  # columns: target, history, product
+        self.activation = make_activation(activation, first)
+        self.rest = MLP(first, rest, activation=activation, output_size=1)
+
+    def forward(self, target: Tensor, history: Tensor, mask: Tensor) -> Tensor:
+        """``target`` [B, D], ``history`` [B, L, D], ``mask`` [B, L] (True = an item) -> [B, D]; 0 if empty."""
+        scores = self.scores(target, history, mask)
+        if self.softmax:
+            scores = (scores / self.dim**0.5).masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(dim=-1)
+        weights = scores * mask
+        return torch.bmm(weights.unsqueeze(1), history).squeeze(1)
+
+    def scores(self, target: Tensor, history: Tensor, mask: Tensor) -> Tensor:
+        """The unit's output a_j [B, L]; shapes as in ``forward``. Arbitrary where ``mask`` is False."""
+        positions, counted = positions_of(mask)
+        rows = positions // mask.shape[1]  # [P], the row of each position
+        keys = history.flatten(0, 1).index_select(0, positions)  # [P, D]
+        products = keys * target.index_select(0, rows)
+        for_target, for_history, for_product = self.first.weight.t().split(self.dim)  # [D, H] each
+        offset = torch.addmm(self.first.bias, target, for_target)  # [B, H]
+        hidden = torch.addmm(offset.index_select(0, rows), keys, for_history)  # [P, H]
+        hidden = torch.addmm(hidden, products, for_product)
+        hidden = apply_layer(self.activation, hidden, counted)
+        scores = self.rest(hidden, counted).squeeze(-1)  # [P]
+        return scores.new_zeros(mask.numel()).index_copy(0, positions, scores).view(mask.shape)
+
+
+def positions_of(mask: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The positions of the flattened ``mask`` [B, L] to compute, and which of them count (None = all).
+
+    On a CPU only the items, where padding would cost as much as they do; elsewhere all positions, since
+    finding out how many items there are would stall the device.
+    """
+    flat = mask.reshape(-1)
+    if mask.is_cpu:
+        return flat.nonzero().squeeze(1), None
+    return torch.arange(len(flat), device=mask.device), flat

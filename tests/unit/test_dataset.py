@@ -1,0 +1,225 @@
+import pytest
+import torch
+
+from recbole_nif.data import fields
+from recbole_nif.data.dataloader import CTRDataLoader
+from recbole_nif.data.dataset import CTRDataset
+from recbole_nif.errors import UserError
+from tests.toy import ROWS, toy_config, toy_dataset, write_toy
+
+
+def items(view, ids):
+    return [view.field2id_token["item_id"][i] for i in ids]
+
+
+def test_every_row_is_a_sample_the_first_of_a_user_too(tmp_path):
+    parts = toy_dataset(tmp_path)
+    rows = torch.cat([part.inter_feat[fields.ROW_ID] for part in parts])
+    assert sorted(rows.tolist()) == list(range(len(ROWS)))
+    assert 20 in parts[0].train_rows  # user c has one row: training
+
+
+def test_each_users_last_rows_by_exact_time_are_validation_and_test(tmp_path):
+    _, valid, test = toy_dataset(tmp_path)
+    assert [ROWS[row][1] for row in valid.inter_feat[fields.ROW_ID].tolist()] == ["m9", "m9"]
+    assert [ROWS[row][1] for row in test.inter_feat[fields.ROW_ID].tolist()] == ["m10", "m10"]
+
+
+def test_the_rows_of_a_split_are_the_same_for_every_model(tmp_path):
+    found = []
+    for model in ("LR", "DeepFM", "recbole.DIN", "NIFDIN", "AMEN"):
+        parts = toy_dataset(tmp_path, model)
+        found.append([part.inter_feat[fields.ROW_ID].tolist() for part in parts])
+    assert all(parts == found[0] for parts in found[1:])
+
+
+def test_a_row_keeps_its_identity_when_recbole_sorts_in_place(tmp_path):
+    train, _, _ = toy_dataset(tmp_path, "NIFDIN")
+    before = train[[3]]
+    train.inter_feat.sort(by="item_id")
+    place = train.inter_feat[fields.ROW_ID].tolist().index(int(before[fields.ROW_ID]))
+    after = train[[place]]
+    assert after["item_id"].tolist() == before["item_id"].tolist()
+    assert after["item_id_list"].tolist() == before["item_id_list"].tolist()
+
+
+def test_a_click_history_holds_earlier_clicks_and_nothing_of_the_rows_own_second(tmp_path):
+    train, _, _ = toy_dataset(tmp_path, "NIFDIN")
+    row = [ROWS[r][:2] for r in train.inter_feat[fields.ROW_ID].tolist()].index(("a", "m2"))
+    batch = train[[row]]  # m4 was clicked in the same second
+    assert items(train, batch["item_id_list"][0][: batch["item_length"][0]].tolist()) == ["m1"]
+
+
+def test_exact_times_one_second_apart_reach_the_history(tmp_path):
+    train, _, _ = toy_dataset(tmp_path, "NIFDIN")
+    row = [ROWS[r][:2] for r in train.inter_feat[fields.ROW_ID].tolist()].index(("a", "m3"))
+    batch = train[[row]]  # one second after m4: a float32 clock would call them simultaneous
+    assert items(train, batch["item_id_list"][0][: batch["item_length"][0]].tolist()) == ["m1", "m4"]
+
+
+@pytest.mark.parametrize(("history", "expected"), [("clicks", ["m1", "m4"]), ("all", ["m1", "m2", "m4"])])
+def test_histories_hold_clicks_or_all_samples(tmp_path, history, expected):
+    train, _, _ = toy_dataset(tmp_path, "NIFDIN", history=history)
+    row = [ROWS[r][:2] for r in train.inter_feat[fields.ROW_ID].tolist()].index(("a", "m3"))
+    batch = train[[row]]
+    assert items(train, batch["item_id_list"][0][: batch["item_length"][0]].tolist()) == expected
+    assert "label_list" not in batch
+
+
+def test_a_labelled_history_says_which_events_were_clicks(tmp_path):
+    train, _, _ = toy_dataset(tmp_path, "NIFDIN", history="all_with_label")
+    row = [ROWS[r][:2] for r in train.inter_feat[fields.ROW_ID].tolist()].index(("a", "m3"))
+    batch = train[[row]]
+    assert batch["label_list"][0].tolist() == [2, 1, 2]  # 1 + label
+
+
+def test_a_frozen_history_shows_test_rows_the_training_split_only(tmp_path):
+    _, _, test = toy_dataset(tmp_path, "NIFDIN", history_until="train", history="all")
+    batch = test[[0]]
+    assert "m9" not in items(test, batch["item_id_list"][0].tolist())
+    _, _, online = toy_dataset(tmp_path, "NIFDIN", history="all")
+    assert "m9" in items(online, online[[0]]["item_id_list"][0].tolist())
+
+
+def test_history_fields_never_become_features_of_a_context_model(tmp_path):
+    train, _, _ = toy_dataset(tmp_path, "DeepFM")
+    assert sorted(train.fields()) == ["age", "genre", "item_id", "label", "timestamp", "user_id"]
+    assert fields.ROW_ID not in train.field2type
+    assert not [name for name in train[[0]].columns if name.endswith("_list") or name.startswith("moveline")]
+
+
+def test_moveline_windows_hold_all_earlier_events_with_label_and_scene(tmp_path):
+    train, _, _ = toy_dataset(tmp_path, "AMEN")
+    row = [ROWS[r][:2] for r in train.inter_feat[fields.ROW_ID].tolist()].index(("a", "m3"))
+    batch = train[[row]]
+    cut = int(batch[fields.MOVELINE_CUT])
+    assert items(train, batch[fields.MOVELINE_ITEM][0, :cut].tolist()) == ["m1", "m2", "m4"]
+    assert batch[fields.MOVELINE_BEHAVIOR][0, :cut].tolist() == [2, 1, 2]
+    names = train.field2id_token["genre"]
+    scenes = [
+        sorted(names[i] for i in train.scenes.members[s].tolist() if i)
+        for s in batch[fields.MOVELINE_SCENE][0, :cut].tolist()
+    ]
+    assert scenes == [["Drama"], ["Comedy", "Drama"], ["Comedy", "Drama"]]
+
+
+def test_pairs_follow_their_samples_and_have_the_opposite_label(tmp_path):
+    train, _, _ = toy_dataset(tmp_path, "AMEN", tsp_ratio=1.0)
+    loader = CTRDataLoader(train.config, train, "train", shuffle=True)
+    pairs = 0
+    for batch in loader:
+        owner = batch[fields.PAIR_OF]
+        samples = int((owner < 0).sum())
+        assert (owner[:samples] < 0).all() and (owner[samples:] >= 0).all()
+        for place in range(samples, len(owner)):
+            assert batch["label"][place] != batch["label"][owner[place]]
+            assert batch["user_id"][place] == batch["user_id"][owner[place]]
+            assert batch[fields.TIE_BEGIN][place] != batch[fields.TIE_BEGIN][owner[place]]
+            pairs += 1
+    assert pairs > 0
+
+
+def test_an_epochs_batches_do_not_depend_on_the_number_of_workers(tmp_path):
+    write_toy(tmp_path)
+    found = []
+    for workers in (0, 2):
+        train, _, _ = CTRDataset(toy_config(tmp_path, "AMEN", worker=workers)).build()
+        loader = CTRDataLoader(train.config, train, "train", shuffle=True)
+        loader.set_epoch(3)
+        found.append([(b[fields.ROW_ID].tolist(), b[fields.PAIR_OF].tolist()) for b in loader])
+    assert found[0] == found[1]
+
+
+def test_grouped_shuffling_serves_every_row_once_and_in_a_new_order_each_epoch(tmp_path):
+    train, _, _ = toy_dataset(tmp_path, "AMEN", lambda_tsp=0.0)
+    loader = CTRDataLoader(train.config, train, "train", shuffle=True)
+    orders = []
+    for epoch in (0, 1):
+        loader.set_epoch(epoch)
+        orders.append([row for batch in loader for row in batch[fields.ROW_ID].tolist()])
+    assert sorted(orders[0]) == sorted(orders[1]) == sorted(train.train_rows.tolist())
+    assert orders[0] != orders[1]
+
+
+def test_a_table_attached_by_row_reaches_its_rows(tmp_path):
+    train, _, _ = toy_dataset(tmp_path)
+    loader = CTRDataLoader(train.config, train, "train", shuffle=True)
+    loader.attach("flow", torch.arange(len(ROWS)) * 10)
+    for batch in loader:
+        assert torch.equal(batch["flow"], batch[fields.ROW_ID] * 10)
+
+
+def test_float32_precision_gives_recboles_own_rows(tmp_path):
+    from recbole.data.dataset import Dataset
+
+    write_toy(tmp_path)
+    ours = CTRDataset(toy_config(tmp_path, order_precision="float32")).build()
+    stock = Dataset(toy_config(tmp_path)).build()
+    for mine, theirs in zip(ours, stock, strict=True):
+        pairs = [
+            sorted(zip(part.inter_feat["user_id"].tolist(), part.inter_feat["item_id"].tolist(), strict=True))
+            for part in (mine, theirs)
+        ]
+        assert pairs[0] == pairs[1]
+    assert ours[0].split_report["rows_moved_by_float32"] == 0
+
+
+def test_a_random_split_is_recboles(tmp_path):
+    from recbole.data.dataset import Dataset
+
+    write_toy(tmp_path)
+    ours = CTRDataset(toy_config(tmp_path, split_preset="random")).build()
+    config = toy_config(tmp_path, split_preset="random")
+    torch.manual_seed(config["seed"])
+    stock = Dataset(config).build()
+    for mine, theirs in zip(ours, stock, strict=True):
+        assert sorted(mine.inter_feat["item_id"].tolist()) == sorted(theirs.inter_feat["item_id"].tolist())
+
+
+def test_an_empty_history_is_one_padding_item_for_recboles_dien(tmp_path):
+    train, _, _ = toy_dataset(tmp_path, "recbole.DIEN")
+    batch = train[torch.arange(len(train))]
+    assert int(batch["item_length"].min()) == 1
+    assert batch["item_id_list"].shape[1] == train.config["MAX_ITEM_LIST_LENGTH"]
+    taken = batch["item_id_list"] > 0
+    assert (batch["neg_item_id_list"][taken] != batch["item_id_list"][taken]).all()
+    assert (batch["neg_item_id_list"][taken] > 0).all()
+
+
+def test_unlabelled_events_of_a_moveline_file_are_seen_but_never_samples(tmp_path):
+    write_toy(tmp_path)
+    inter = tmp_path / "toy" / "toy.inter"
+    lines = inter.read_text().splitlines()
+    inter.write_text("\n".join([lines[0] + "\ttab:token"] + [line + "\thome" for line in lines[1:]]) + "\n")
+    (tmp_path / "toy" / "toy.events").write_text(
+        "user_id:token\ttimestamp:float\tscene:token\tbehavior:token\n"
+        "a\t1000000150\tsearch\tcart\nb\t1000000601\thome\tbuy\nnobody\t1\thome\tbuy\n"
+    )
+    columns = {"inter": ["user_id", "item_id", "rating", "timestamp", "tab"], "user": ["user_id"], "item": ["item_id"]}
+    extra = dict(scene_field="tab", scene_mode="token", moveline_files=["events"], load_col=columns)
+    train, _, test = CTRDataset(toy_config(tmp_path, "AMEN", **extra)).build()
+    assert len(train.event_log) == len(ROWS) + 2
+    row = [ROWS[r][:2] for r in train.inter_feat[fields.ROW_ID].tolist()].index(("a", "m5"))
+    batch = train[[row]]
+    cut = int(batch[fields.MOVELINE_CUT])
+    assert batch[fields.MOVELINE_ITEM][0, cut - 1] == 0
+    assert batch[fields.MOVELINE_BEHAVIOR][0, cut - 1] > 2
+    assert batch[fields.MOVELINE_SCENE][0, cut - 1] != batch[fields.MOVELINE_SCENE][0, cut - 2]
+    assert sum(len(part) for part in (train, test)) < len(ROWS) + 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "word"),
+    [
+        ({"threshold": None}, "threshold"),
+        ({"threshold": {"rating": 0}}, "label"),
+        ({"scene_field": "color"}, "scene_field"),
+        ({"moveline_files": ["events"]}, "moveline_files"),
+        ({"history_until": "train", "split_preset": "random"}, "history_until"),
+        ({"eval_args": {"split": {"RS": [1.0, 0.0, 0.0]}}}, "empty"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_in_one_sentence(tmp_path, overrides, word):
+    write_toy(tmp_path)
+    with pytest.raises(UserError, match=word):
+        CTRDataset(toy_config(tmp_path, "AMEN", **overrides)).build()
