@@ -1,0 +1,69 @@
+"""What the README shows is run, or at least understood, by what it describes."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recbole_nif.config import NIFConfig
+from recbole_nif.resources import dataset_configs_dir
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+SNIPPETS = [text for language, text in BLOCKS if language == "python"]
+COMMANDS = [line for language, text in BLOCKS if language == "bash" for line in text.splitlines()]
+
+
+def options_of(command: str) -> list[str] | None:
+    """The options that a shell line hands to our command line."""
+    words = shlex.split(command)
+    program = [index for index, word in enumerate(words) if word in ("recbole-nif", "run_recbole_nif.py")]
+    return words[program[-1] + 1 :] if program else None
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=[f"snippet {n}" for n in range(1, len(SNIPPETS) + 1)])
+def test_every_python_snippet_runs_and_prints_a_test_result(snippet, tmp_path):
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
+    (tmp_path / "snippet.py").write_text(snippet)
+    done = subprocess.run([sys.executable, "snippet.py"], **options)
+    assert done.returncode == 0, done.stderr
+    auc = re.search(r"'auc'[^\d]*(0\.\d+)", done.stdout, flags=re.IGNORECASE)
+    assert auc and 0.5 < float(auc[1]) < 1
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if options_of(line) is not None])
+def test_every_command_is_understood(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (yaml,) = (text for language, text in BLOCKS if language == "yaml")
+    (tmp_path / "my_run.yaml").write_text(yaml)
+    config = NIFConfig(argv=options_of(command))
+    assert config["model_name"] and config["dataset"].startswith("ml-1")
+
+
+def test_the_first_two_commands_stand_on_the_first_screen():
+    first_screen = "\n".join(README.splitlines()[:26])
+    assert "run_recbole_nif.py --model=AMEN --dataset=ml-100k" in first_screen
+    assert "python -m pytest -q" in first_screen
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    pattern = re.search(r"grep --max-count=1 '(.+?)' README.md", (ROOT / ".ci" / "run").read_text())
+    assert len(re.findall(pattern[1], README, flags=re.MULTILINE)) == 1
+
+
+def test_the_table_of_datasets_is_complete():
+    names = {path.stem for path in dataset_configs_dir().glob("*.yaml")}
+    assert {name for name in names if f"`{name}`" not in README} == {"clicklog"}
+
+
+def test_links_to_files_of_this_repository_lead_somewhere():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
