@@ -31,7 +31,8 @@ def write_toy(folder: Path, rows=ROWS, name: str = "toy") -> Path:
     )
     items = sorted({row[1] for row in rows})
     (target / f"{name}.item").write_text(
-        "item_id:token\tgenre:token_seq\n" + "".join(f"{item}\t{GENRES.get(item, 'Drama')}\n" for item in items)
+        "item_id:token\tgenre:token_seq\n"
+        + "".join(f"{item}\t{GENRES.get(item, 'Drama')}\n" for item in items)
     )
     return folder
 

@@ -31,9 +31,9 @@ class NIFDIN(CTRModel):
 
     v_U * e_v is RecBole's and the authors' code; the rest is the paper. An empty history gives v_U = 0.
 
-    What a history item is beyond its features is our reconstruction: with ``history: all_with_label`` and
-    ``history_scene: True`` a learned vector of its label and of its scene set is added, k_j = e_j + l_j + s_j.
-    The target has neither; if the dataset knows the scene of the impression itself, that is a context feature.
+    What a history item is beyond its features is our reconstruction: with ``history: all_with_label`` a
+    learned vector of its label is added, with ``history_scene: True`` one of its scene set: k_j = e_j + l_j
+    + s_j. The target has neither; the impression's own scene is a context feature where the dataset has it.
     """
 
     needs_clicks = True

@@ -68,7 +68,9 @@ def measure(side: str, dataset: str) -> dict:
 
 def in_own_process(side: str, dataset: str) -> dict:
     command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.data_path"]
-    done = subprocess.run([*command, f"--side={side}", f"--dataset={dataset}"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [*command, f"--side={side}", f"--dataset={dataset}"], capture_output=True, text=True, check=True
+    )
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 

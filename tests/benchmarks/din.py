@@ -19,7 +19,11 @@ from recbole_nif.data.dataloader import CTRDataLoader
 from recbole_nif.data.dataset import CTRDataset
 from tests.benchmarks.timing import interleaved, publish
 
-EQUAL = {"embedding_size": 10, "mlp_hidden_size": [256, 256, 256], "attention_mlp_hidden_size": [256, 256, 256]}
+EQUAL = {
+    "embedding_size": 10,
+    "mlp_hidden_size": [256, 256, 256],
+    "attention_mlp_hidden_size": [256, 256, 256],
+}
 SIDES = {
     "recbole.DIN, equal sizes": ("recbole.DIN", {}),  # its defaults are the sizes of EQUAL
     "NIFDIN, equal sizes": ("NIFDIN", EQUAL),
@@ -30,7 +34,9 @@ SIDES = {
 
 def trainer_of(model_name: str, overrides: dict, dataset: str, steps: int):
     """A function that trains ``steps`` batches and returns the rows it has seen."""
-    config = NIFConfig(model_name, dataset, config_dict={"device": "cpu", "train_batch_size": 1024, **overrides})
+    config = NIFConfig(
+        model_name, dataset, config_dict={"device": "cpu", "train_batch_size": 1024, **overrides}
+    )
     torch.manual_seed(config["seed"])
     train = CTRDataset(config).build()[0]
     loader = CTRDataLoader(config, train, "train", shuffle=True)
@@ -56,13 +62,21 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--out")
     options = parser.parse_args()
-    sides = {name: trainer_of(model, sizes, options.dataset, options.steps) for name, (model, sizes) in SIDES.items()}
+    sides = {
+        name: trainer_of(model, sizes, options.dataset, options.steps)
+        for name, (model, sizes) in SIDES.items()
+    }
     rates = interleaved(sides)
     rows = []
     for label, note in (("equal sizes", "same layer sizes"), ("defaults", "different architectures")):
         stock, ours = rates[f"recbole.DIN, {label}"], rates[f"NIFDIN, {label}"]
         rows.append([f"{label} ({note})", stock, ours, ours / stock])
-    publish(f"DIN, {options.dataset}", ["training rows/s", "recbole.DIN", "NIFDIN", "times faster"], rows, options.out)
+    publish(
+        f"DIN, {options.dataset}",
+        ["training rows/s", "recbole.DIN", "NIFDIN", "times faster"],
+        rows,
+        options.out,
+    )
 
 
 if __name__ == "__main__":

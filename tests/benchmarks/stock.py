@@ -21,7 +21,9 @@ def stock_config(model: str, dataset: str, ours: NIFConfig, **overrides) -> Conf
     apply()
     settings = {key: ours[key] for key in SHARED}
     settings["data_path"] = str(ours["data_path"]).removesuffix(dataset).rstrip("/")
-    settings.update(train_neg_sample_args=None, metrics=["AUC", "LogLoss"], valid_metric="AUC", repeatable=True)
+    settings.update(
+        train_neg_sample_args=None, metrics=["AUC", "LogLoss"], valid_metric="AUC", repeatable=True
+    )
     settings.update(use_gpu=False, gpu_id="", show_progress=False, **overrides)
     with mock.patch.object(sys, "argv", sys.argv[:1]):  # RecBole's Config reads any program's arguments
         return Config(model=model, dataset=dataset, config_dict=settings)

@@ -195,7 +195,11 @@ def test_unlabelled_events_of_a_moveline_file_are_seen_but_never_samples(tmp_pat
         "user_id:token\ttimestamp:float\tscene:token\tbehavior:token\n"
         "a\t1000000150\tsearch\tcart\nb\t1000000601\thome\tbuy\nnobody\t1\thome\tbuy\n"
     )
-    columns = {"inter": ["user_id", "item_id", "rating", "timestamp", "tab"], "user": ["user_id"], "item": ["item_id"]}
+    columns = {
+        "inter": ["user_id", "item_id", "rating", "timestamp", "tab"],
+        "user": ["user_id"],
+        "item": ["item_id"],
+    }
     extra = dict(scene_field="tab", scene_mode="token", moveline_files=["events"], load_col=columns)
     train, _, test = CTRDataset(toy_config(tmp_path, "AMEN", **extra)).build()
     assert len(train.event_log) == len(ROWS) + 2

@@ -5,7 +5,13 @@ import torch
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_nif.model.base import feature_fields
-from recbole_nif.model.layers.embedding import FeatureEmbedding, Field, FieldEmbedding, SetEmbedding, initialize
+from recbole_nif.model.layers.embedding import (
+    FeatureEmbedding,
+    Field,
+    FieldEmbedding,
+    SetEmbedding,
+    initialize,
+)
 from tests.unit.doubles import FakeDataset, fake_config
 
 

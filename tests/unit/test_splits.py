@@ -6,7 +6,9 @@ from recbole_nif.errors import UserError
 
 
 def rule(split, group_by="user", order="TO", split_ties="cut"):
-    return SplitRule.from_config({"eval_args": dict(split=split, group_by=group_by, order=order), "split_ties": split_ties})
+    return SplitRule.from_config(
+        {"eval_args": dict(split=split, group_by=group_by, order=order), "split_ties": split_ties}
+    )
 
 
 def cut(rule, user, time):
@@ -25,7 +27,11 @@ def test_each_users_last_rows_are_validation_and_test():
 
 def test_global_time_cuts_everybody_at_once():
     user = [1, 2] * 5
-    assert cut(rule({"RS": [0.6, 0.2, 0.2]}, group_by="none"), user, range(10)) == [[0, 1, 2, 3, 4, 5], [6, 7], [8, 9]]
+    assert cut(rule({"RS": [0.6, 0.2, 0.2]}, group_by="none"), user, range(10)) == [
+        [0, 1, 2, 3, 4, 5],
+        [6, 7],
+        [8, 9],
+    ]
 
 
 def test_leave_one_out_keeps_one_row_for_training():

@@ -29,7 +29,9 @@ def test_attention_equals_the_formula_by_hand():
     attention.key_value.weight.data.copy_(torch.cat([torch.eye(2), torch.eye(2)]))
     attention.key_value.bias.data.zero_()
     events = torch.tensor([[[1.0, 0.0], [0.0, 2.0]]])
-    result = attention(torch.tensor([[[1.0, 1.0]]]), attention.keys_values(events), torch.ones(1, 1, 1, 2).bool())
+    result = attention(
+        torch.tensor([[[1.0, 1.0]]]), attention.keys_values(events), torch.ones(1, 1, 1, 2).bool()
+    )
     first, second = torch.tensor([1.0, 2.0]).div(2**0.5).softmax(0)
     assert torch.allclose(result, torch.tensor([[[first, 2 * second]]]))
 
@@ -78,18 +80,18 @@ def test_cuts_decoded_together_equal_cuts_decoded_alone():
 
 
 def test_a_slot_ignores_later_slots():
-    module, memory_of = decoder(), torch.randn(1, 5, 8)
+    module, encoded = decoder(), torch.randn(1, 5, 8)
     slots, visible = torch.randn(1, 1, 4, 8), torch.ones(1, 1, 5).bool()
     changed = slots.clone()
-    changed[:, :, 2:] += 1
-    before, after = (module(x, module.memory(memory_of), visible) for x in (slots, changed))
+    changed[:, :, 2:] = torch.randn(2, 8)
+    before, after = (module(x, module.memory(encoded), visible) for x in (slots, changed))
     assert torch.allclose(before[:, :, :2], after[:, :, :2], atol=1e-6)
     assert not torch.allclose(before[:, :, 2:], after[:, :, 2:], atol=1e-3)
 
 
 def test_target_attention_gives_zeros_without_visible_events_and_no_nan_gradient():
     torch.manual_seed(2)
-    attention = MultiHeadTargetAttention(width=8, n_heads=2)
+    attention = MultiHeadTargetAttention(width=8, n_heads=2, length=5)
     target, events = torch.randn(2, 1, 8, requires_grad=True), torch.randn(2, 5, 8, requires_grad=True)
     visible = torch.zeros(2, 1, 5, dtype=torch.bool)
     visible[1, 0, :3] = True
@@ -102,7 +104,7 @@ def test_target_attention_gives_zeros_without_visible_events_and_no_nan_gradient
 
 def test_row_groups_attend_as_rows_with_windows_of_their_own():
     torch.manual_seed(3)
-    attention = MultiHeadTargetAttention(width=8, n_heads=2)
+    attention = MultiHeadTargetAttention(width=8, n_heads=2, length=5)
     window = torch.tensor([2, 0, 2, 2, 1] + [0] * (ROWS_PER_GROUP + 3))
     target, visible = torch.randn(len(window), 8), torch.rand(len(window), 5) < 0.7
     memory = attention.keys_values(torch.randn(4, 5, 8))
@@ -110,3 +112,12 @@ def test_row_groups_attend_as_rows_with_windows_of_their_own():
     shared = attention(groups.spread(target), memory[groups.window], groups.spread(visible))
     alone = attention(target.unsqueeze(1), memory[window], visible.unsqueeze(1))
     assert torch.allclose(groups.collect(shared), alone.squeeze(1), atol=1e-6)
+
+
+def test_target_attention_learns_to_prefer_the_latest_visible_event():
+    attention = MultiHeadTargetAttention(width=8, n_heads=2, length=5)
+    attention.recency.data[:, 0] = 50.0
+    events, target = torch.randn(1, 5, 8), torch.randn(1, 2, 8)
+    memory, visible = attention.keys_values(events), torch.arange(5) < torch.tensor([[[2], [5]]])
+    latest = memory[:, 1, :, [1, 4]].permute(0, 2, 1, 3).flatten(2)  # values of events 1 and 4, [1, 2, d]
+    assert torch.allclose(attention(target, memory, visible), attention.output(latest), atol=1e-5)

@@ -10,7 +10,9 @@ from tests.logs import make_log
 
 
 def windows(log, train_rows, **options):
-    dataset = types.SimpleNamespace(event_log=log, train_rows=torch.as_tensor(train_rows), user_num=len(log.offsets) - 1)
+    dataset = types.SimpleNamespace(
+        event_log=log, train_rows=torch.as_tensor(train_rows), user_num=len(log.offsets) - 1
+    )
     return MovelineWindows(dataset, **{"length": 4, "stride": 2, "flow_len": 2, "batch_size": 8, **options})
 
 
@@ -29,7 +31,9 @@ def cuts_and_targets(found):
 
 
 # 9 events of one user, item = 10 + place; clicks at places 0, 2, 3, 6, 8.
-LOG = dict(user=[1] * 9, item=list(range(10, 19)), timestamp=list(range(9)), label=[1, 0, 1, 1, 0, 0, 1, 0, 1])
+LOG = dict(
+    user=[1] * 9, item=list(range(10, 19)), timestamp=list(range(9)), label=[1, 0, 1, 1, 0, 0, 1, 0, 1]
+)
 
 
 def test_every_cut_is_served_once_and_predicts_the_next_clicks():
@@ -91,7 +95,12 @@ def test_a_user_mask_leaves_the_other_users_out():
 
 
 def test_the_order_depends_on_the_epoch_and_the_seed_only():
-    log = make_log(user=[u for u in range(1, 30) for _ in range(3)], item=[1, 2, 3] * 29, timestamp=[0, 1, 2] * 29, label=[1] * 87)
+    log = make_log(
+        user=[u for u in range(1, 30) for _ in range(3)],
+        item=[1, 2, 3] * 29,
+        timestamp=[0, 1, 2] * 29,
+        label=[1] * 87,
+    )
     one, two = windows(log, range(87), seed=1), windows(log, range(87), seed=1)
     starts = [[b[fields.MOVELINE_START].tolist() for b in found] for found in (one, two)]
     assert starts[0] == starts[1]
@@ -99,7 +108,9 @@ def test_the_order_depends_on_the_epoch_and_the_seed_only():
     assert [b[fields.MOVELINE_START].tolist() for b in one] != starts[0]
 
 
-@pytest.mark.parametrize(("options", "word"), [({"stride": 5}, "moveline_stride"), ({"cuts": "some"}, "pretrain_cuts")])
+@pytest.mark.parametrize(
+    ("options", "word"), [({"stride": 5}, "moveline_stride"), ({"cuts": "some"}, "pretrain_cuts")]
+)
 def test_wrong_options_are_refused(options, word):
     with pytest.raises(UserError, match=word):
         windows(make_log(**LOG), range(9), **options)

@@ -159,11 +159,7 @@ class InterestFlowGenerator(nn.Module):
         flow = self._decode(self.start(last, batch[CUT_GAP][cut]), memory, visible, targets)
 
         group = window.repeat_interleave(event.shape[1])  # [N], N = G Q
-        flow, targets, mask = (
-            unit(flow).flatten(0, 1),
-            targets.flatten(0, 1),
-            mask.flatten(0, 1),
-        )  # [N, K, ...]
+        flow, targets, mask = (part.flatten(0, 1) for part in (unit(flow), targets, mask))  # [N, K, ...]
         with torch.autocast(flow.device.type, enabled=False):
             terms = {"nce": self._contrast_loss(batch, cut, group, flow, targets, mask)}
             anchor = unit(self.interest(last.float())).flatten(0, 1)  # [N, d]
@@ -203,9 +199,8 @@ class InterestFlowGenerator(nn.Module):
         weight = mask[:, 0] / mask[:, 0].sum().clamp_min(1)  # every eligible cut has a first target
         terms = {}
         if self.lambda_div:
-            terms["diversity"] = (
-                self.lambda_div * (weight * self.regularizer.diversity(flow, anchor, mask)).sum()
-            )
+            diversity = self.regularizer.diversity(flow, anchor, mask)
+            terms["diversity"] = self.lambda_div * (weight * diversity).sum()
         if self.lambda_vel:
             velocity = self.regularizer.velocity(flow, anchor, mask, targets)
             terms["velocity"] = self.lambda_vel * (weight * velocity).sum()
@@ -256,9 +251,6 @@ def grouped_cuts(mask: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """
     padded = F.pad(mask.int(), (0, -mask.shape[1] % size))
     valid, event = padded.sort(dim=1, descending=True, stable=True)  # eligible cuts first, in order of time
-    valid, event = (
-        valid.bool().unflatten(1, (-1, size)),
-        event.unflatten(1, (-1, size)),
-    )  # [U, n / size, size]
+    valid, event = (part.unflatten(1, (-1, size)) for part in (valid.bool(), event))  # [U, n / size, size]
     group = valid[..., 0].nonzero(as_tuple=True)
     return group[0], event[group].clamp_max(mask.shape[1] - 1), valid[group]

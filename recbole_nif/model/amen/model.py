@@ -77,11 +77,16 @@ class AMEN(CTRModel):
                 n_scenes=dataset.scenes.n_scenes,
                 width=width,
                 n_heads=n_heads,
+                length=config["moveline_length"],
             )
             inputs += 2 * width
         if config["use_item_space"]:
             self.item_space = ItemSpace(
-                item_dim=self.item_dim, embedding_size=embedding_size, width=width, n_heads=n_heads
+                item_dim=self.item_dim,
+                embedding_size=embedding_size,
+                width=width,
+                n_heads=n_heads,
+                length=config["moveline_length"],
             )
             inputs += 2 * width
         if self.use_nif:

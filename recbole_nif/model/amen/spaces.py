@@ -24,10 +24,12 @@ class SceneSpace(nn.Module):
     Args:
         item_dim: width of the target's features e_v.
         scene_dim: width of E_S; n_scenes: its rows.
-        width, n_heads: of the attention.
+        width, n_heads: of the attention; length: longest window.
     """
 
-    def __init__(self, *, item_dim: int, scene_dim: int, n_scenes: int, width: int, n_heads: int):
+    def __init__(
+        self, *, item_dim: int, scene_dim: int, n_scenes: int, width: int, n_heads: int, length: int
+    ):
         super().__init__()
         self.mixture = n_scenes <= MAX_MIXTURE
         if self.mixture:
@@ -35,7 +37,7 @@ class SceneSpace(nn.Module):
             self.key = nn.Linear(scene_dim, width)
         self.output = nn.Linear(scene_dim, width)
         self.gap = nn.Embedding(GAP_BUCKETS, width)
-        self.attention = MultiHeadTargetAttention(width=width, n_heads=n_heads)
+        self.attention = MultiHeadTargetAttention(width=width, n_heads=n_heads, length=length)
 
     def target(self, features: Tensor, scenes: SetEmbedding, item_scene: Tensor) -> Tensor:
         """features: e_v [N, item_dim]; item_scene: the targets' scene sets [N] -> v^S [N, d]."""
@@ -64,13 +66,13 @@ class ItemSpace(nn.Module):
     Args: as :class:`SceneSpace`; embedding_size: width of E_I.
     """
 
-    def __init__(self, *, item_dim: int, embedding_size: int, width: int, n_heads: int):
+    def __init__(self, *, item_dim: int, embedding_size: int, width: int, n_heads: int, length: int):
         super().__init__()
         self.from_scene = nn.Linear(width, width)
         self.from_item = nn.Linear(embedding_size, width, bias=False)
         self.target = nn.Linear(item_dim, width)
         self.gap = nn.Embedding(GAP_BUCKETS, width)
-        self.attention = MultiHeadTargetAttention(width=width, n_heads=n_heads)
+        self.attention = MultiHeadTargetAttention(width=width, n_heads=n_heads, length=length)
 
     def memory(self, encoded: Tensor, items: Tensor) -> Tensor:
         """encoded: M [U, n, d]; items: e_I of the events [U, n, d_e] -> keys and values [U, 2, H, n, d/H]."""

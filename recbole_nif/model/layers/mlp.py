@@ -37,7 +37,7 @@ class Dice(nn.Module):
         self.register_buffer("running_var", torch.ones(size))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``x`` [..., size] -> float32 of the same shape; only where ``mask`` [...] is True it counts for E, Var."""
+        """``x`` [..., size] -> the same shape in float32; ``mask`` [...] says what counts for E and Var."""
         flat = x.float().reshape(-1, x.shape[-1])  # [N, size]; half precision would lose small variances
         if not self.training:
             scale = torch.rsqrt(self.running_var + self.eps)

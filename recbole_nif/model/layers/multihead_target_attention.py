@@ -1,6 +1,7 @@
 """Multi-head attention of target items over windows of events."""
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from recbole_nif.model.layers.transformer import Attention
 
@@ -9,10 +10,24 @@ class MultiHeadTargetAttention(Attention):
     """Softmax attention of R targets over the window that they share; nothing visible gives zeros.
 
     Keys and values come from :meth:`keys_values`, once per window. R = 1: a target with its own window.
+    An encoded event does not know where a row's past ends: a learned bias per head and distance from
+    there tells recent events from old ones.
+
+    Args:
+        width: model width d.
+        n_heads: attention heads.
+        length: longest window n.
     """
+
+    def __init__(self, *, width: int, n_heads: int, length: int):
+        super().__init__(width=width, n_heads=n_heads)
+        self.recency = nn.Parameter(torch.zeros(n_heads, length))
 
     def forward(self, targets: Tensor, keys_values: Tensor, visible: Tensor) -> Tensor:
         """targets: [G, R, d]; keys_values: [G, 2, H, n, d/H]; visible: [G, R, n] bool -> [G, R, d]."""
         seen = visible.any(-1, keepdim=True)  # [G, R, 1]
+        newer = visible.sum(-1, keepdim=True) - visible.cumsum(-1)  # [G, R, n] visible events after each
+        bias = self.recency[:, newer].transpose(0, 1)  # [G, H, R, n]
         # Targets that see no event attend to all of them and are zeroed: an empty softmax would be NaN.
-        return super().forward(targets, keys_values, (visible | ~seen).unsqueeze(1)) * seen
+        hidden = ~(visible | ~seen).unsqueeze(1)  # [G, 1, R, n]
+        return super().forward(targets, keys_values, bias.masked_fill(hidden, float("-inf"))) * seen

@@ -19,7 +19,7 @@ class TargetAttention(nn.Module):
     Args:
         dim: width D of target and history vectors.
         hidden_sizes: widths of the activation unit, at least one.
-        activation: its activation; padding does not enter the statistics of "dice".
+        activation: its activation; with "dice", padding does not enter the batch statistics.
         softmax: normalize the scores, divided by sqrt(D), over the history, as the authors' code does; the
             paper keeps the raw scores, so that their sum tells how strong the interest is.
     """
@@ -29,7 +29,7 @@ class TargetAttention(nn.Module):
         dim: int,
         hidden_sizes: Sequence[int] = (80, 40),
         *,
-        activation: str = "dice",
+        activation: str = "sigmoid",
         softmax: bool = False,
     ):
         super().__init__()
@@ -41,10 +41,12 @@ class TargetAttention(nn.Module):
         self.rest = MLP(first, rest, activation=activation, output_size=1)
 
     def forward(self, target: Tensor, history: Tensor, mask: Tensor) -> Tensor:
-        """``target`` [B, D], ``history`` [B, L, D], ``mask`` [B, L] (True = an item) -> [B, D]; 0 if empty."""
+        """``target`` [B, D], ``history`` [B, L, D], ``mask`` [B, L], True = item -> [B, D]; empty: 0."""
         scores = self.scores(target, history, mask)
         if self.softmax:
-            scores = (scores / self.dim**0.5).masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(dim=-1)
+            scores = (
+                (scores / self.dim**0.5).masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(dim=-1)
+            )
         weights = scores * mask
         return torch.bmm(weights.unsqueeze(1), history).squeeze(1)
 

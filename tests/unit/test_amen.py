@@ -1,0 +1,407 @@
+"""AMEN and its generator: leakage, invariances, the hand-over between the stages, every switch."""
+
+import copy
+
+import pytest
+import torch
+import yaml
+
+from recbole_nif.data import fields
+from recbole_nif.errors import UserError
+from recbole_nif.model.amen.build import CHOICES
+from recbole_nif.model.amen.generator import grouped_cuts
+from recbole_nif.model.amen.spaces import SceneSpace
+from recbole_nif.model.layers.embedding import SetEmbedding
+from recbole_nif.model.layers.sphere import unit
+from tests.unit.amen_doubles import PROPS, pair_batch, tiny_amen, tiny_batch, window_batch
+
+WINDOW_FIELDS = {
+    fields.MOVELINE_ITEM: 6,
+    fields.MOVELINE_SCENE: 3,
+    fields.MOVELINE_BEHAVIOR: 1,
+    fields.MOVELINE_GAP: 9,
+}
+
+
+def checksum(module: torch.nn.Module) -> float:
+    return sum(tensor.double().sum().item() for tensor in module.state_dict().values())
+
+
+def train_step(model, batch, rate: float = 0.1) -> None:
+    optimizer = torch.optim.SGD(model.param_groups(rate, 0.0), lr=rate)
+    sum(model.loss_terms(batch).values()).backward()
+    optimizer.step()
+
+
+def stage1_arguments(generator, batch) -> dict:
+    """What stage 1 hands to its InfoNCE: the unit "flow" of every packed cut, its window "group", …"""
+    seen = {}
+    forward = generator.contrast.forward
+    generator.contrast.forward = lambda **arguments: seen.update(arguments) or torch.zeros(())
+    generator.loss_terms(batch)
+    generator.contrast.forward = forward
+    return seen
+
+
+# -- leakage and invariances
+
+
+@pytest.mark.parametrize("encoder", ["transformer", "gru"])
+def test_events_after_the_cut_do_not_reach_the_logit(encoder):
+    model, batch = tiny_amen(moveline_encoder=encoder), tiny_batch()
+    before = model(batch)
+    for name, value in WINDOW_FIELDS.items():
+        batch[name][0, 4:] = value  # after row 0's cut (4) and row 1's (2)
+        batch[name][1] = value  # row 2 sees nothing of its window
+    assert torch.allclose(model(batch), before, atol=1e-6)
+    batch[fields.MOVELINE_SCENE][0, 3] = 2  # row 0 sees event 3, row 1 does not
+    after = model(batch)
+    assert (after[0] - before[0]).abs() > 1e-6
+    assert torch.allclose(after[1:], before[1:], atol=1e-6)
+
+
+def test_padding_of_windows_changes_nothing():
+    model, batch = tiny_amen(moveline_length=9), tiny_batch()
+    before = model(batch)
+    for name in WINDOW_FIELDS:
+        batch.interaction[name] = torch.nn.functional.pad(batch[name], (0, 3))
+    assert torch.allclose(model(batch), before, atol=1e-6)
+
+
+def test_rows_that_share_a_window_score_as_with_windows_of_their_own():
+    model, batch = tiny_amen(), tiny_batch()
+    before = model(batch)
+    for name in (*WINDOW_FIELDS, fields.MOVELINE_START):
+        batch.interaction[name] = batch[name][torch.tensor([0, 0, 1])]
+    batch[fields.MOVELINE_ROW] = torch.tensor([0, 1, 2])
+    assert torch.allclose(model(batch), before, atol=1e-6)
+
+
+def test_a_batch_of_one_gives_the_row_of_a_batch():
+    model, batch = tiny_amen(), tiny_batch()
+    expected = model.predict(batch)
+    shared = (*WINDOW_FIELDS, fields.MOVELINE_START)
+    for row in range(3):
+        window = batch[fields.MOVELINE_ROW][row]
+        single = {name: batch[name][window : window + 1] for name in shared}
+        single |= {name: batch[name][row : row + 1] for name in batch.columns if name not in shared}
+        single[fields.MOVELINE_ROW] = torch.tensor([0])
+        assert torch.allclose(model.predict(single), expected[row : row + 1], atol=1e-6)
+
+
+def test_a_user_without_any_past_has_finite_probability_and_gradients():
+    model, batch = tiny_amen(), tiny_batch()
+    batch[fields.MOVELINE_CUT] = torch.zeros(3, dtype=torch.long)
+    batch["item_id_list"], batch["label_list"] = torch.zeros(2, 3, 1, dtype=torch.long)
+    for name in WINDOW_FIELDS:
+        batch[name].zero_()
+    model.train()
+    sum(model.loss_terms(batch).values()).backward()
+    assert model.predict(batch).isfinite().all()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def test_a_user_is_encoded_once_and_scored_against_many_candidates():
+    model, batch = tiny_amen(), tiny_batch()
+    state, rows = model.encode_user(batch), torch.tensor([2, 0, 0, 1])
+    candidates = {"item_id": torch.tensor([1, 4, 6, 5]), "hour": torch.tensor([2, 1, 1, 3])}
+    scores = model.score(state, candidates, rows)
+    assert torch.allclose(scores[[1, 3, 0]], model(batch), atol=1e-6)
+    assert (scores[1] - scores[2]).abs() > 1e-6
+
+
+# -- stage 1
+
+
+@pytest.mark.parametrize("decoding", ["slots", "autoregressive"])
+def test_flow_targets_and_items_are_on_the_unit_sphere(decoding):
+    generator = tiny_amen(flow_decoding=decoding).generator
+    flow = stage1_arguments(generator, window_batch())["flow"]
+    assert torch.allclose(flow.norm(dim=-1), torch.ones(flow.shape[:2]), atol=1e-5)
+    assert torch.allclose(generator.item_table()[1:].norm(dim=-1), torch.ones(6), atol=1e-5)
+    assert generator.flow(tiny_batch()).shape == (3, 3, 8)
+
+
+def test_a_cut_of_stage_1_sees_what_a_row_at_that_place_sees():
+    generator, windows, batch = tiny_amen().generator, window_batch(), tiny_batch()
+    flow = stage1_arguments(generator, windows)["flow"]
+    window, event, valid = grouped_cuts(windows[fields.CUT_MASK], 5)
+    place = (event + 100 * (~valid)).flatten()
+    batch[fields.MOVELINE_ROW], batch[fields.MOVELINE_CUT] = torch.tensor([0, 0, 1]), torch.tensor([3, 5, 1])
+    batch[fields.ROW_GAP] = torch.tensor(
+        [3, 5, 6]
+    )  # CUT_GAP after events 2 and 4, and after event 0 of window 1
+    rows = unit(generator.flow(batch))
+    assert torch.allclose(flow[place == 2][0], rows[0], atol=1e-5)
+    assert torch.allclose(flow[place == 4][0], rows[1], atol=1e-5)
+    assert torch.allclose(flow[place == 0][0], rows[2], atol=1e-5)
+
+
+def test_cuts_are_packed_in_order_and_ineligible_ones_are_left_out():
+    mask = torch.tensor([[0, 1, 1, 0, 1], [0, 0, 0, 0, 0], [1, 0, 0, 0, 0]]).bool()
+    window, event, valid = grouped_cuts(mask, 2)
+    assert window.tolist() == [0, 0, 2]
+    assert valid.tolist() == [[True, True], [True, False], [True, False]]
+    assert event[valid].tolist() == [1, 2, 4, 0]
+    assert event.max() < 5
+
+
+def test_autoregressive_rollout_equals_forcing_its_own_vectors():
+    generator, batch = tiny_amen(flow_decoding="autoregressive").generator, tiny_batch()
+    encoded = generator._with_empty(generator.encode(batch))
+    memory, visible = generator.decoder.memory(encoded), torch.ones(2, 1, 7, dtype=torch.bool)
+    start = torch.randn(2, 1, 8)
+    rollout = generator._decode(start, memory, visible)
+    forced = generator._decode(start, memory, visible, targets=unit(rollout))
+    assert torch.allclose(rollout, forced, atol=1e-5)
+
+
+def test_window_clicks_and_targets_are_never_negatives_of_the_window():
+    generator, batch = tiny_amen().generator, window_batch()
+    targets = batch[fields.TARGET_ITEM]
+    positives = stage1_arguments(generator, batch)["positives"]
+    assert set(positives[0].tolist()) - {0} == {1, 3, 4, 6} | set(targets[0].flatten().tolist()) - {0}
+    assert set(positives[1].tolist()) - {0} == {2} | set(targets[1].flatten().tolist()) - {0}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"regularizer_form": "cosine"},
+        {"regularizer_form": "none"},
+        {"regularizer_form": "cosine", "div_form": "logdet", "vel_target": "match"},
+        {"div_form": "tangent_logdet", "vel_target": "match", "anchor": "mean"},
+        {"flow_decoding": "autoregressive", "moveline_encoder": "gru"},
+        {"flow_len": 1, "learnable_temperature": True, "use_logq": True},
+        {"lambda_div": 0.0, "lambda_vel": 0.0},
+    ],
+)
+def test_every_form_of_stage_1_trains(options):
+    generator = tiny_amen(finetune=False, **options).generator.train()
+    batch = window_batch(n_hard=2)
+    if options.get("flow_len") == 1:
+        for name in (fields.TARGET_ITEM, fields.TARGET_SCENE, fields.TARGET_MASK):
+            batch.interaction[name] = batch[name][..., :1]
+    terms = generator.loss_terms(batch)
+    regularized = options.get("regularizer_form") != "none" and options.get("lambda_div") != 0
+    assert list(terms) == (["nce", "diversity", "velocity"] if regularized else ["nce"])
+    sum(terms.values()).backward()
+    gradients = {name: p.grad for name, p in generator.named_parameters() if p.requires_grad}
+    unused = {name for name, grad in gradients.items() if grad is None}
+    assert unused <= {"interest.weight", "interest.bias", "feedback.weight", "feedback.bias"}
+    assert all(grad.isfinite().all() for grad in gradients.values() if grad is not None)
+
+
+def test_stage_1_learns_a_deterministic_next_item():
+    torch.manual_seed(0)
+    generator = tiny_amen(finetune=False, hidden_dropout_prob=0.0, regularizer_form="none").generator.train()
+    batch = window_batch()
+    batch[fields.TARGET_ITEM][0, [1, 2, 4], 0] = torch.tensor([5, 2, 5])
+    optimizer = torch.optim.Adam(generator.parameters(), lr=0.01)
+    start = generator.loss_terms(batch)["nce"].item()
+    for _ in range(60):
+        optimizer.zero_grad()
+        generator.loss_terms(batch)["nce"].backward()
+        optimizer.step()
+    assert generator.loss_terms(batch)["nce"].item() < 0.5 * start
+
+
+def test_fold_generators_keep_the_target_space_and_forget_the_rest():
+    generator = tiny_amen().generator  # frozen
+    fold = copy.deepcopy(generator)
+    fold.reset_sequence_parameters()
+    assert torch.equal(fold.item_table(), generator.item_table())
+    assert not torch.allclose(fold.flow(tiny_batch()), generator.flow(tiny_batch()), atol=1e-2)
+    frozen = {name for name, p in fold.named_parameters() if not p.requires_grad}
+    assert frozen == {
+        "moveline.events.item.weight",
+        "moveline.events.scene.table.weight",
+        "moveline.target.weight",
+        "contrast.log_temperature",
+    }
+
+
+# -- between the stages
+
+
+def test_start_finetune_copies_tables_encoder_and_projection_and_fills_item_vectors():
+    model = tiny_amen(finetune=False)
+    assert checksum(model.moveline) != checksum(model.generator.moveline)
+    model.start_finetune()
+    for name, value in model.generator.moveline.state_dict().items():
+        assert torch.equal(model.moveline.state_dict()[name], value), name
+    assert torch.equal(model.item_vectors.weight, model.generator.item_table())
+
+
+def test_the_frozen_generator_is_unchanged_by_training_and_stays_in_evaluation_mode():
+    model, batch = tiny_amen(), pair_batch()
+    before, moveline = checksum(model.generator), checksum(model.moveline)
+    model.train()
+    assert not model.generator.training and model.moveline.training
+    train_step(model, batch)
+    assert checksum(model.generator) == before
+    assert all(parameter.grad is None for parameter in model.generator.parameters())
+    assert checksum(model.moveline) != moveline
+
+
+def test_an_unfrozen_generator_is_trained_on_through_the_flow():
+    model = tiny_amen(freeze_generator=False)
+    before = checksum(model.generator.decoder)
+    train_step(model, pair_batch())
+    assert checksum(model.generator.decoder) != before
+
+
+def test_copied_parts_have_their_own_learning_rate_and_every_parameter_is_in_one_group():
+    model = tiny_amen()
+    new, copied = model.param_groups(0.01, 0.1)
+    assert (new["lr"], copied["lr"], copied["weight_decay"]) == (0.01, 0.0005, 0.1)
+    assert {id(p) for p in copied["params"]} == {id(p) for p in model.moveline.parameters()}
+    everything = [id(p) for group in (new, copied) for p in group["params"]]
+    assert sorted(everything) == sorted(id(p) for p in model.parameters() if p.requires_grad)
+    assert len(tiny_amen(finetune=False).param_groups(0.01, 0.0)) == 1
+
+
+def test_stage_1_item_vectors_can_be_frozen_trained_or_left_out():
+    trained = tiny_amen(stage1_item_vectors="trainable")
+    before = trained.item_vectors.weight.clone()
+    train_step(trained, tiny_batch())
+    assert not torch.equal(trained.item_vectors.weight, before)
+    frozen = tiny_amen()
+    train_step(frozen, tiny_batch())
+    assert torch.equal(frozen.item_vectors.weight, frozen.generator.item_table())
+    assert tiny_amen(stage1_item_vectors="none").item_vectors is None
+
+
+def test_a_cached_flow_replaces_the_generator_exactly():
+    model, batch = tiny_amen(), tiny_batch()
+    expected = model(batch)
+    batch[fields.FLOW] = model.generator.flow(batch).detach()
+    assert torch.allclose(model(batch), expected, atol=1e-6)
+    batch[fields.FLOW] = torch.zeros(3, 3, 8)
+    assert not torch.allclose(model(batch), expected, atol=1e-4)
+
+
+def test_match_scores_are_exact_for_stage_1_vectors():
+    model, batch = tiny_amen(), tiny_batch()
+    flow = unit(model.generator.flow(batch))
+    target = model.generator.item_table()[batch["item_id"]]
+    cosine = torch.einsum("nkd,nd->nk", flow, target)
+    state = model.encode_user(batch)
+    reading = model._read(model._target(batch["item_id"]), state.moveline)
+    expected = torch.stack([cosine.amax(1), cosine.mean(1), cosine[:, 0]], dim=1)
+    assert torch.allclose(reading.match[:, 3:], expected, atol=1e-5)
+    assert torch.allclose(
+        reading.match[:, :3], expected, atol=1e-5
+    )  # at the start W_e is W_t, SAM the identity
+
+
+# -- stage 2
+
+
+def test_loss_terms_are_weighted_and_partners_count_in_tsp_only():
+    model, batch = tiny_amen(lambda_tsp=0.3, lambda_align=0.2), pair_batch()
+    terms = model.loss_terms(batch)
+    assert list(terms) == ["bce", "tsp", "align"]
+    samples = torch.tensor([0, 2])
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(
+        model(batch)[samples], batch["label"][samples]
+    )
+    assert terms["bce"].item() == pytest.approx(expected.item(), rel=1e-5)
+    batch["label"][1] = 1.0  # the partner's label: BCE and alignment do not see it
+    changed = model.loss_terms(batch)
+    assert changed["bce"] == terms["bce"] and changed["align"] == terms["align"]
+    assert changed["tsp"] != terms["tsp"]
+    assert list(model.loss_terms(tiny_batch())) == ["bce", "align"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"use_nif": False},
+        {"use_sam": False},
+        {"use_scene_space": False},
+        {"use_item_space": False},
+        {"use_scene_space": False, "use_item_space": False, "use_nif": False},
+        {"moveline_with_items": False},
+        {"init_from_generator": False},
+        {"stage1_item_vectors": "none"},
+        {"flow_len": 1},
+        {"history": "clicks"},
+        {"tsp_mode": "none"},
+        {"tsp_mode": "shift", "use_nif": False},
+        {"tsp_mode": "both", "moveline_encoder": "gru"},
+        {"mlp_activation": "dice"},
+    ],
+)
+def test_every_ablation_trains_and_predicts(options):
+    model, batch = tiny_amen(**options), pair_batch()
+    if options.get("history") == "clicks":
+        del batch.interaction["label_list"]
+    train_step(model.train(), batch, rate=0.01)
+    probability = model.eval().predict(batch)
+    assert probability.shape == (3,) and probability.isfinite().all()
+    assert ("tsp" in model.loss_terms(batch)) == (options.get("tsp_mode") != "none")
+
+
+def test_without_anything_from_stage_1_there_is_no_stage_1():
+    model = tiny_amen(use_nif=False, init_from_generator=False, stage1_item_vectors="none")
+    assert model.generator is None and model.stages == ("finetune",)
+    assert tiny_amen(use_nif=False).stages == ("pretrain", "finetune")
+
+
+def test_with_many_scenes_the_target_has_only_its_own():
+    torch.manual_seed(0)
+    scenes = SetEmbedding(members=torch.tensor([[0], [1], [2]]), n_elements=3, embedding_size=4)
+    options = {"item_dim": 4, "scene_dim": 4, "width": 8, "n_heads": 2, "length": 6}
+    features, own = torch.randn(2, 4), torch.tensor([1, 2])
+    many = SceneSpace(n_scenes=2001, **options)
+    assert torch.allclose(many.target(features, scenes, own), many.output(scenes(own)))
+    mixture = SceneSpace(n_scenes=2000, **options)
+    mixture.query.weight.data.zero_()
+    mixture.query.bias.data.zero_()  # equal scores: the mean of all scenes, padding left out
+    mean = scenes.table.weight[1:].mean(0)
+    assert torch.allclose(mixture.target(features, scenes, own)[0], mixture.output(mean), atol=1e-6)
+
+
+def test_a_copy_predicts_the_same():
+    model, batch = tiny_amen(), tiny_batch()
+    assert torch.equal(copy.deepcopy(model).predict(batch), model.predict(batch))
+
+
+def test_mixed_precision_gives_finite_losses_in_both_stages():
+    model, batch = tiny_amen(tsp_mode="both").train(), pair_batch()
+    generator = tiny_amen(finetune=False).generator.train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        terms = model.loss_terms(batch) | generator.loss_terms(window_batch(n_hard=2))
+    assert all(term.dtype == torch.float32 and term.isfinite() for term in terms.values())
+    sum(terms.values()).backward()
+
+
+# -- configuration
+
+
+def test_every_option_of_a_form_is_named_in_the_props():
+    text = PROPS.read_text(encoding="utf-8")
+    for key, options in CHOICES.items():
+        line = next(line for line in text.splitlines() if line.startswith(f"{key}:"))
+        assert all(option in line for option in options), key
+        with pytest.raises(UserError, match=f"{key} is 'nonsense': use one of"):
+            tiny_amen(**{key: "nonsense"})
+
+
+def test_every_key_of_the_props_has_a_comment():
+    lines = [
+        line for line in PROPS.read_text(encoding="utf-8").splitlines() if ":" in line and line[0] != "#"
+    ]
+    assert len(lines) == len(yaml.safe_load(PROPS.read_text(encoding="utf-8")))
+    assert all("# (" in line for line in lines)
+
+
+def test_contradictory_options_are_refused_with_the_remedy():
+    with pytest.raises(UserError, match="hidden_size 8 must be a multiple of n_heads"):
+        tiny_amen(n_heads=3)
+    with pytest.raises(UserError, match="tsp_mode shift needs one of use_scene_space"):
+        tiny_amen(tsp_mode="shift", use_scene_space=False, use_item_space=False, use_nif=False)
+    with pytest.raises(UserError, match="div_form logdet does not go with regularizer_form geodesic"):
+        tiny_amen(div_form="logdet")
