@@ -11,7 +11,7 @@ class MultiHeadTargetAttention(Attention):
 
     Keys and values come from :meth:`keys_values`, once per window. R = 1: a target with its own window.
     An encoded event does not know where a row's past ends: a learned bias per head and distance from
-    there tells recent events from old ones.
+    there tells recent events from old ones. It starts as the slopes of ALiBi (Press et al., ICLR 2022).
 
     Args:
         width: model width d.
@@ -21,7 +21,8 @@ class MultiHeadTargetAttention(Attention):
 
     def __init__(self, *, width: int, n_heads: int, length: int):
         super().__init__(width=width, n_heads=n_heads)
-        self.recency = nn.Parameter(torch.zeros(n_heads, length))
+        slope = 0.5 ** torch.arange(1, n_heads + 1).mul(4 / n_heads)  # from recent events to all, by head
+        self.recency = nn.Parameter(-slope[:, None] * torch.arange(length))
 
     def forward(self, targets: Tensor, keys_values: Tensor, visible: Tensor) -> Tensor:
         """targets: [G, R, d]; keys_values: [G, 2, H, n, d/H]; visible: [G, R, n] bool -> [G, R, d]."""
