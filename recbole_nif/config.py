@@ -73,7 +73,8 @@ class NIFConfig(Config):
         self._given = merge_layers([*defaults, *user_layers])
         self._given |= {"model": resolved.full_name, "dataset": self.dataset}
         _refuse_unsupported(self._given)
-        _check_dataset(self.dataset, self._given["data_path"])
+        if not self._given["source"]:
+            _check_dataset(self.dataset, self._given["data_path"])
 
         self.final_config_dict = plain(self._given)
         self.final_config_dict |= {"MODEL_TYPE": self.model_class.type, "model_name": resolved.full_name}

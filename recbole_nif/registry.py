@@ -86,7 +86,9 @@ def _recbole_model(name: str) -> ResolvedModel:
     if prefix in ("", "recbole") and bare in recbole_context_models():
         return ResolvedModel(getattr(importlib.import_module(CONTEXT_MODELS), bare), bare, props)
     if prefix == "recbole" and bare in SEQUENTIAL_CTR_MODELS:
-        return ResolvedModel(getattr(compat.import_recbole_model(SEQUENTIAL_CTR_MODELS[bare]), bare), name, props)
+        return ResolvedModel(
+            getattr(compat.import_recbole_model(SEQUENTIAL_CTR_MODELS[bare]), bare), name, props
+        )
     if prefix in ("", "recbole") and props.is_file():
         raise UserError(f"RecBole's {bare} is not supported: its context-aware models, DIN and DIEN are.")
     known = [*model_names(), *SHORT_NAMES]
@@ -124,7 +126,8 @@ def _user_model(model_class: type) -> ResolvedModel:
     trainable = getattr(model_class, "type", None) in (ModelType.CONTEXT, ModelType.SEQUENTIAL)
     if not trainable or getattr(model_class, "input_type", InputType.POINTWISE) != InputType.POINTWISE:
         raise UserError(f"{name} must declare type = ModelType.CONTEXT and input_type = InputType.POINTWISE.")
-    props = Path(inspect.getfile(model_class)).with_name(f"{name}.yaml")
+    module_file = getattr(sys.modules.get(model_class.__module__), "__file__", None)  # a notebook has none
+    props = Path(module_file).with_name(f"{name}.yaml") if module_file else Path()
     full_name = f"{model_class.__module__}:{name}"
     return ResolvedModel(model_class, full_name, props if props.is_file() else None)
 

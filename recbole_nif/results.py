@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from recbole_nif.data.sources import read_source
 from recbole_nif.errors import UserError
 from recbole_nif.evaluation.metrics import relaimpr
 from recbole_nif.evaluation.scoring import evaluate_item_rate
@@ -17,7 +18,7 @@ METRICS = ("auc", "gauc", "logloss")
 COLUMNS = (
     "model", "history", "ties", "split",
     "AUC", "GAUC", "LogLoss",
-    "rows/s", "RelaImpr vs LR", "seed", "device",
+    "RelaImpr vs LR", "epochs", "rows/s", "seed", "device", "threads",
 )  # fmt: skip
 
 
@@ -59,6 +60,7 @@ def result_record(config, views: Sequence, trainer, durations: Mapping[str, floa
             "items": train.item_num - 1,
             "clicks_share": clicks / sum(len(view) for view in views),
         },
+        "source": read_source(config["data_path"]),
         "stages": [report.record() for report in trainer.reports],
         "valid": trainer.best_valid_result,
         "test": None if evaluation is None else evaluation.record(),
@@ -106,24 +108,27 @@ def result_table(records: Sequence[Mapping]) -> str:
 
 def _baseline(record: Mapping) -> list[str]:
     metrics = [_number(record["baselines"]["item_rate"][name]) for name in METRICS]
-    return ["item rate", "", "", _split(record), *metrics, "", "", "", ""]
+    return ["item rate", "", "", _split(record), *metrics, *[""] * (len(COLUMNS) - 4 - len(metrics))]
 
 
 def _line(record: Mapping, records: Sequence[Mapping]) -> list[str]:
     test = record["test"] or {}
     bases = [r for r in records if r["model"] == BASE_MODEL and r["test"] and _rows_of(r) == _rows_of(record)]
     gain = f"{relaimpr(test['auc'], bases[0]['test']['auc']):+.2f} %" if bases and test else ""
-    speed = record["stages"][-1]["rows_per_second"] if record["stages"] else None
+    last = record["stages"][-1] if record["stages"] else None
+    speed = last and last["rows_per_second"]
     return [
         record["model"],
         record["history"]["kind"],
         record["history"]["ties"],
         _split(record),
         *(_number(test.get(name)) for name in METRICS),
-        "" if speed is None else f"{speed:,.0f}",
         gain,
+        "" if last is None else f"{last['epochs_run']}, best {last['best_epoch'] + 1}",
+        "" if speed is None else f"{speed:,.0f}",
         str(record["seed"]),
         record["device"]["name"],
+        str(record["threads"]),
     ]
 
 

@@ -21,7 +21,7 @@ from recbole_nif import __version__
 from recbole_nif.device import device_name
 from recbole_nif.errors import UserError
 
-PACKAGES = ("torch", "recbole", "numpy", "pandas")
+PACKAGES = ("recbole", "numpy", "pandas")
 NOT_REPRODUCED = ("run_dir", "resume")  # where a run lies is not what it is
 
 
@@ -126,6 +126,7 @@ def environment(device: torch.device) -> dict:
             "python": platform.python_version(),
             "recbole_nif": __version__,
             **{name: metadata.version(name) for name in PACKAGES},
+            "torch": torch.__version__,  # with its build, which the package's metadata may leave out
         },
         "device": {"type": device.type, "name": device_name(device)},
         "threads": torch.get_num_threads(),

@@ -71,7 +71,9 @@ class CTRDataLoader:
         order = self._order()
         batches = _Batches(self, order, None if self._sampler is None else self._sampler.draw(self.epoch))
         workers = self.config["worker"] or 0
-        loader = DataLoader(batches, batch_size=None, shuffle=False, num_workers=workers, collate_fn=_unchanged)
+        loader = DataLoader(
+            batches, batch_size=None, shuffle=False, num_workers=workers, collate_fn=_unchanged
+        )
         return iter(loader)
 
     def _order(self) -> Tensor:

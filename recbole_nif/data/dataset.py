@@ -19,7 +19,7 @@ from recbole_nif.data.event_log import EventLog
 from recbole_nif.data.log_builder import LogColumns, build_log
 from recbole_nif.data.needs import Needs
 from recbole_nif.data.scenes import SceneVocabulary
-from recbole_nif.data.sources import ensure_dataset
+from recbole_nif.data.sources import ensure_dataset, filters_as_shipped, verify_counts
 from recbole_nif.data.splits import SplitRule, split_rows
 from recbole_nif.errors import UserError
 
@@ -52,7 +52,9 @@ class CTRDataset(Dataset):
     def __init__(self, config):
         modes = config["eval_args"]["mode"]
         if set(modes.values() if isinstance(modes, dict) else [modes]) != {"labeled"}:
-            raise UserError(f"eval_args.mode is {modes}: CTR models are evaluated on labelled rows, set it to labeled.")
+            raise UserError(
+                f"eval_args.mode is {modes}: CTR models are evaluated on labelled rows, set it to labeled."
+            )
         self.needs = Needs.of(config)
         super().__init__(config)
 
@@ -73,9 +75,13 @@ class CTRDataset(Dataset):
             )
         label = frame[self.label_field].to_numpy()
         if not np.isin(label, (0, 1)).all():
-            raise UserError(f"Column {self.label_field!r} of {self.dataset_name} must hold 0 and 1 only: set threshold.")
+            raise UserError(
+                f"Column {self.label_field!r} of {self.dataset_name} must hold 0 and 1 only: set threshold."
+            )
         if label.min() == label.max():
-            raise UserError(f"All rows of {self.dataset_name} have label {label[0]:g}: check threshold and val_interval.")
+            raise UserError(
+                f"All rows of {self.dataset_name} have label {label[0]:g}: check threshold and val_interval."
+            )
         self._columns.label = label.astype(np.int8)
 
     # -- building: log, split, views
@@ -103,6 +109,8 @@ class CTRDataset(Dataset):
         self._all_rows = self.inter_feat  # in row_id order; every view reads its rows from here
         self.history = history.HistoryReader(self)
         self._drop_unused_col()
+        expected = (self.config["source"] or {}).get("expected")
+        verify_counts(self, expected, in_force=filters_as_shipped(self.config))
         return [self.copy(self._rows_of(torch.from_numpy(part))) for part in parts]
 
     def _split(self, columns: LogColumns) -> list[np.ndarray]:
@@ -115,7 +123,9 @@ class CTRDataset(Dataset):
             generator = torch.Generator().manual_seed(self.config["seed"])
             orders = {"shuffled": torch.randperm(size, generator=generator).numpy()}  # as RecBole's shuffle
         elif self.time_field not in self.inter_feat:
-            raise UserError(f"eval_args.order: TO needs a time column, but {self.dataset_name} has no {self.time_field!r}.")
+            raise UserError(
+                f"eval_args.order: TO needs a time column, but {self.dataset_name} has no {self.time_field!r}."
+            )
         else:
             item_rank, user_rank = self._token_rank(self.iid_field), self._token_rank(self.uid_field)
             exact = np.lexsort((item_rank[columns.item], user_rank[columns.user], columns.timestamp))
@@ -149,7 +159,9 @@ class CTRDataset(Dataset):
             pairs, count = torch.unique(code, return_counts=True)
             by_count = torch.argsort(count, stable=True)
             item_scene = torch.zeros(self.item_num, dtype=torch.long)
-            item_scene[pairs[by_count] // n_sets] = pairs[by_count] % n_sets  # the last write is the most frequent
+            item_scene[pairs[by_count] // n_sets] = (
+                pairs[by_count] % n_sets
+            )  # the last write is the most frequent
         self.item_scene = item_scene
 
     # -- reading

@@ -174,7 +174,9 @@ class EventLog:
         steps = torch.arange(length)
         mask = steps < (end - start)[:, None]  # [B, L]
         slots = (start[:, None] + steps) * mask
-        return (slots if index is None else index.positions[slots].long() * mask), mask
+        if index is None:
+            return slots, mask
+        return gather_runs(index.positions, start, end - start, length), mask
 
     def row_gap(self, rows: Tensor) -> Tensor:
         """Bucket of the time between each row and the last event it may see, [B] int64."""

@@ -47,7 +47,9 @@ class HistoryReader:
         if self.needs.negatives:  # one uniform negative per event, as RecBole's DIENDataset draws them
             generator = torch.Generator().manual_seed(config["seed"])
             items = columns[self.item_list]
-            other = torch.randint(1, dataset.item_num - 1, items.shape, generator=generator, dtype=torch.int32)
+            other = torch.randint(
+                1, dataset.item_num - 1, items.shape, generator=generator, dtype=torch.int32
+            )
             columns[self.negative_list] = other + (other >= items).int()  # never the event's own item
         self._index = index
         return columns

@@ -87,18 +87,24 @@ def _scenes(dataset, columns: LogColumns, extra) -> tuple[SceneVocabulary, np.nd
     hash_size = dataset.config["scene_hash_size"] or 100_000
     names = [names] if isinstance(names, str) else list(names or [])
     if extra is not None and len(names) != 1:
-        raise UserError("moveline_files need one scene_field, a token column of the .inter file whose values join theirs.")
+        raise UserError(
+            "moveline_files need one scene_field, a token column of the .inter file whose values join theirs."
+        )
     if not names:
         vocabulary, scene = constant_scene(len(columns.user))
         return vocabulary, scene, torch.ones(dataset.item_num, dtype=torch.long)
     for name in names:
         if name not in dataset.field2type:
-            raise UserError(f"scene_field {name!r} is not a loaded column of {dataset.dataset_name}: add it to load_col.")
+            raise UserError(
+                f"scene_field {name!r} is not a loaded column of {dataset.dataset_name}: add it to load_col."
+            )
         if dataset.field2type[name] not in (FeatureType.TOKEN, FeatureType.TOKEN_SEQ):
             raise UserError(f"scene_field {name!r} must be a token or token_seq column.")
     item_feat = dataset.item_feat
     of_items = item_feat is not None and all(name in item_feat for name in names)
-    source = [(item_feat if of_items else _sample_values(dataset, columns, name))[name].numpy() for name in names]
+    source = [
+        (item_feat if of_items else _sample_values(dataset, columns, name))[name].numpy() for name in names
+    ]
     crossed = len(names) == 2 or mode == "cross"
     if crossed and (len(names) != 2 or any(values.ndim != 1 for values in source)):
         raise UserError(f"scene_mode: cross needs two token fields in scene_field, got {names}.")
@@ -129,7 +135,9 @@ def _sample_values(dataset, columns: LogColumns, name: str):
     for feature, ids in ((dataset.item_feat, columns.item), (dataset.user_feat, columns.user)):
         if feature is not None and name in feature:
             return {name: feature[name][torch.from_numpy(ids)]}
-    raise UserError(f"scene_field {name!r} is in none of the .inter, .item and .user files of {dataset.dataset_name}.")
+    raise UserError(
+        f"scene_field {name!r} is in none of the .inter, .item and .user files of {dataset.dataset_name}."
+    )
 
 
 def _behaviors(dataset, columns: LogColumns, extra) -> tuple[np.ndarray, int, Tensor]:
@@ -141,7 +149,9 @@ def _behaviors(dataset, columns: LogColumns, extra) -> tuple[np.ndarray, int, Te
     field, n_kinds = dataset.config["behavior_field"], 1
     if field is not None:
         if field not in dataset.inter_feat or dataset.field2type[field] != FeatureType.TOKEN:
-            raise UserError(f"behavior_field {field!r} must be a token column of {dataset.dataset_name}.inter.")
+            raise UserError(
+                f"behavior_field {field!r} must be a token column of {dataset.dataset_name}.inter."
+            )
         kind = dataset.inter_feat[field].numpy()
         n_kinds = dataset.num(field)
         behavior = behavior + 2 * kind
@@ -181,7 +191,11 @@ def _read_moveline_file(dataset, name: str) -> pd.DataFrame:
     if not required <= set(columns):
         raise UserError(f"{path} lacks the columns {sorted(required - set(columns))} in its header line.")
     frame = pd.read_csv(
-        path, sep=separator, names=columns, skiprows=1, dtype={c: str for c in columns if c != dataset.time_field}
+        path,
+        sep=separator,
+        names=columns,
+        skiprows=1,
+        dtype={c: str for c in columns if c != dataset.time_field},
     )
     user = frame[dataset.uid_field].map(dataset.field2token_id[dataset.uid_field])
     item = pd.Series(0, index=frame.index)

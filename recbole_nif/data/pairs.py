@@ -80,7 +80,9 @@ class PairSampler:
             has_earlier = tie_low > low
             self.low = np.where(has_earlier, np.maximum(low, tie_low - nearest), tie_high)
             self.high = np.where(has_earlier, tie_low, np.minimum(high, tie_high + nearest))
-        self.opposite = np.concatenate([of_label[1], of_label[0]])  # candidates of unclicked, then of clicked rows
+        self.opposite = np.concatenate(
+            [of_label[1], of_label[0]]
+        )  # candidates of unclicked, then of clicked rows
         self.shift = np.where(clicked, len(of_label[1]), 0)
 
     @staticmethod

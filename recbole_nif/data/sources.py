@@ -31,14 +31,20 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from recbole_nif.config_parsing import load_yaml
 from recbole_nif.data import download
 from recbole_nif.data.convert import CONVERTERS, AtomicFiles, Files
 from recbole_nif.data.download import Unavailable
 from recbole_nif.errors import UserError
+from recbole_nif.resources import dataset_configs_dir
 
 MARKER = ".source.json"
 KINDS = ("recbole_download", "wheel", "download", "bundled", "raw")
 SHARED_KEYS = ("path", "converter", "options", "raw_rows", "item_token")
+FILTER_KEYS = (
+    "load_col", "val_interval", "rm_dup_inter", "filter_inter_by_user_or_item", "user_inter_num_interval",
+    "item_inter_num_interval", "benchmark_filename",
+)  # fmt: skip
 logger = logging.getLogger(__name__)
 
 
@@ -104,6 +110,15 @@ def verify_counts(dataset, expected: dict[str, int] | None, in_force: bool = Tru
             f"{dataset.dataset_name} has {', '.join(wrong)}: the files in {dataset.dataset_path} are not "
             f"those that its config was written for; delete them to fetch them again."
         )
+
+
+def filters_as_shipped(config) -> bool:
+    """Whether the keys that decide which rows stay have the values of the dataset config that we ship."""
+    path = dataset_configs_dir() / f"{config['dataset']}.yaml"
+    if not path.is_file():
+        return False
+    shipped = load_yaml(path)
+    return all(config[key] == shipped[key] for key in FILTER_KEYS if key in shipped)
 
 
 def _attempts(name: str, source: dict | None) -> list[dict]:

@@ -33,15 +33,21 @@ class SplitRule:
         args = config["eval_args"]
         split = args["split"]
         if not isinstance(split, dict) or len(split) != 1 or next(iter(split)) not in ("RS", "LS", "TS"):
-            raise UserError(f"eval_args.split is {split!r}: give one of RS, LS or TS, such as {{RS: [0.8, 0.1, 0.1]}}.")
+            raise UserError(
+                f"eval_args.split is {split!r}: give one of RS, LS or TS, such as {{RS: [0.8, 0.1, 0.1]}}."
+            )
         kind, value = next(iter(split.items()))
         if args["order"] not in ("TO", "RO"):
             raise UserError(f"eval_args.order is {args['order']!r}: use TO (by time) or RO (random).")
         group_by = str(args.get("group_by") or "none").lower()
         if group_by not in ("user", "none"):
             raise UserError(f"eval_args.group_by is {group_by!r}: use user or none.")
-        if kind != "LS" and not (isinstance(value, list) and len(value) == 3 and min(value) >= 0 and sum(value) > 0):
-            raise UserError(f"eval_args.split.{kind} is {value!r}: give three ratios, such as [0.8, 0.1, 0.1].")
+        if kind != "LS" and not (
+            isinstance(value, list) and len(value) == 3 and min(value) >= 0 and sum(value) > 0
+        ):
+            raise UserError(
+                f"eval_args.split.{kind} is {value!r}: give three ratios, such as [0.8, 0.1, 0.1]."
+            )
         if kind == "LS" and value not in ("valid_and_test", "valid_only", "test_only"):
             raise UserError(f"eval_args.split.LS is {value!r}: use valid_and_test, valid_only or test_only.")
         rule = cls(
@@ -53,7 +59,9 @@ class SplitRule:
             whole_ties=config["split_ties"] == "whole",
         )
         if rule.whole_ties and not (rule.time_ordered and kind == "RS"):
-            raise UserError("split_ties: whole works with time-ordered ratio splits only: set split_ties: cut.")
+            raise UserError(
+                "split_ties: whole works with time-ordered ratio splits only: set split_ties: cut."
+            )
         return rule
 
 
@@ -82,7 +90,9 @@ def split_rows(rule: SplitRule, *, user: np.ndarray, time: np.ndarray, order: np
     if rule.kind == "TS":
         part = _time_based(rule.ratios, time[order], rank, number, len(starts))
     else:
-        sizes = _leave_one_sizes(rule.leave, counts) if rule.kind == "LS" else _ratio_sizes(rule.ratios, counts)
+        sizes = (
+            _leave_one_sizes(rule.leave, counts) if rule.kind == "LS" else _ratio_sizes(rule.ratios, counts)
+        )
         bounds = np.cumsum(sizes, axis=1)  # [groups, 3]
         part = (rank >= bounds[number, 0]).astype(np.int8) + (rank >= bounds[number, 1])
     if rule.whole_ties:

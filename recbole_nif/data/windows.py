@@ -51,7 +51,9 @@ class MovelineWindows:
         seed: int = 0,
     ):
         if not 0 < stride <= length:
-            raise UserError(f"moveline_stride is {stride}: it must be between 1 and moveline_length ({length}).")
+            raise UserError(
+                f"moveline_stride is {stride}: it must be between 1 and moveline_length ({length})."
+            )
         if cuts not in ("boundaries", "all"):
             raise UserError(f"pretrain_cuts is {cuts!r}: use boundaries or all.")
         self.log = log = dataset.event_log
@@ -63,10 +65,14 @@ class MovelineWindows:
         self.clicks = EventIndex.of(in_training & (label == 1))
         self.unclicked = EventIndex.of(in_training & (label != 1) & (label != NO_LABEL))
         self.end = self._last_click_end(dataset.user_num)  # no cut lies at or after a user's last click
-        boundary = log.tie_begin.numpy() == np.arange(len(log)) if cuts == "boundaries" else np.ones(len(log), bool)
+        boundary = (
+            log.tie_begin.numpy() == np.arange(len(log)) if cuts == "boundaries" else np.ones(len(log), bool)
+        )
         self.boundary = torch.from_numpy(np.append(boundary, False))
         self.user, self.start = self._lay_windows(user_mask)
-        eligible = torch.cat([self._cut_mask(part).sum(1) for part in self._parts(torch.arange(len(self.start)))])
+        eligible = torch.cat(
+            [self._cut_mask(part).sum(1) for part in self._parts(torch.arange(len(self.start)))]
+        )
         kept = eligible > 0
         self.user, self.start, self.n_cuts = self.user[kept], self.start[kept], int(eligible.sum())
 
@@ -109,7 +115,9 @@ class MovelineWindows:
         return -(-len(self.start) // self.batch_size)
 
     def __iter__(self):
-        order = torch.from_numpy(np.random.default_rng([self.seed, self.epoch, 2]).permutation(len(self.start)))
+        order = torch.from_numpy(
+            np.random.default_rng([self.seed, self.epoch, 2]).permutation(len(self.start))
+        )
         return (self.read(windows) for windows in order.split(self.batch_size))
 
     def read(self, windows: Tensor) -> Interaction:

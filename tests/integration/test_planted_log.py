@@ -22,7 +22,13 @@ SMALL = {
     "tensorboard": False,
     "device": "cpu",
 }
-AMEN = {"hidden_size": 32, "pretrain_epochs": 3, "pretrain_batch_size": 64, "nce_in_batch": 128, "nce_uniform": 32}
+AMEN = {
+    "hidden_size": 32,
+    "pretrain_epochs": 3,
+    "pretrain_batch_size": 64,
+    "nce_in_batch": 128,
+    "nce_uniform": 32,
+}
 
 
 def test_auc(folder, model: str, seed: int, **overrides) -> float:
@@ -55,7 +61,9 @@ def test_amen_beats_nifdin_with_all_events_labels_and_scenes(aucs):
 
 def test_the_effect_of_tsp_is_reported(aucs, record_property, capsys):
     """No sign is claimed: the difference is printed (``pytest -s`` or the junit file)."""
-    gains = [with_tsp - without for with_tsp, without in zip(aucs["AMEN"], aucs["AMEN without TSP"], strict=True)]
+    gains = [
+        with_tsp - without for with_tsp, without in zip(aucs["AMEN"], aucs["AMEN without TSP"], strict=True)
+    ]
     record_property("tsp_gain_auc", statistics.mean(gains))
     with capsys.disabled():
         means = {name: round(statistics.mean(values), 4) for name, values in aucs.items()}

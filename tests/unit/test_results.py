@@ -16,10 +16,14 @@ def make_record(model, auc, seed=2020, test_rows=100, **test):
         "split": {"preset": "user_time", "ties": "cut"},
         "history": {"kind": "clicks", "ties": "strict"},
         "rows": {"test": test_rows},
-        "stages": [{"rows_per_second": 5000.0}, {"rows_per_second": 12345.6}],
+        "stages": [
+            {"rows_per_second": 5000.0, "epochs_run": 20, "best_epoch": 19},
+            {"rows_per_second": 12345.6, "epochs_run": 7, "best_epoch": 3},
+        ],
         "test": metrics | test,
         "baselines": {"item_rate": {"auc": 0.7, "gauc": 0.65, "logloss": 0.5}},
         "device": {"name": "A CPU"},
+        "threads": 2,
     }
 
 
@@ -42,7 +46,7 @@ def test_a_line_shows_what_was_compared_and_on_which_terms():
     assert cells(line) == [
         "AMEN", "clicks", "strict", "ml-100k user_time (cut)",
         "0.8123", "undefined", "0.4321",
-        "12,346", "", "2020", "A CPU",
+        "", "7, best 4", "12,346", "2020", "A CPU", "2",
     ]  # fmt: skip
 
 
@@ -50,7 +54,7 @@ def test_relaimpr_compares_with_lr_on_the_same_rows_only():
     records = [make_record("LR", 0.75), make_record("AMEN", 0.8), make_record("AMEN", 0.9, test_rows=7)]
     lines = [cells(line) for line in result_table(records).splitlines()[2:]]
     assert [line[0] for line in lines] == ["item rate", "item rate", "LR", "AMEN", "AMEN"]
-    assert [line[8] for line in lines[2:]] == ["+0.00 %", "+20.00 %", ""]
+    assert [line[7] for line in lines[2:]] == ["+0.00 %", "+20.00 %", ""]
 
 
 def test_a_run_of_stage_1_alone_has_no_test_metrics():
