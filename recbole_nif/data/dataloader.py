@@ -26,13 +26,16 @@ class CTRDataLoader:
         dataset: a built view.
         phase: ``train``, ``valid`` or ``test``; pairs are added in training only.
         shuffle: a new order in each epoch.
+        distributed: with several processes, whether each reads its own share of the rows.
     """
 
-    def __init__(self, config, dataset, phase: str = "train", shuffle: bool = False):
+    def __init__(
+        self, config, dataset, phase: str = "train", shuffle: bool = False, distributed: bool = True
+    ):
         self.config, self._dataset, self.phase, self.shuffle = config, dataset, phase, shuffle
         self.epoch = 0
-        self.rank, self.world_size = config["local_rank"] or 0, 1
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
+        self.rank, self.world_size = 0, 1
+        if distributed and torch.distributed.is_available() and torch.distributed.is_initialized():
             self.rank, self.world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
         training = phase == "train"
         batch_size = config["train_batch_size" if training else "eval_batch_size"]

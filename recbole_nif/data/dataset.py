@@ -98,7 +98,7 @@ class CTRDataset(Dataset):
         for name, part in zip(("training", "validation", "test"), parts, strict=True):
             if len(part) == 0 and self.config["eval_args"]["split"].get("LS") in (None, "valid_and_test"):
                 raise UserError(
-                    f"The {name} split of {self.dataset_name} is empty: change eval_args.split or the filters."
+                    f"The {name} split of {self.dataset_name} is empty: change eval_args.split or filters."
                 )
         self.train_rows = torch.from_numpy(parts[0])
         if self.config["history_until"] == "train":
@@ -124,7 +124,7 @@ class CTRDataset(Dataset):
             orders = {"shuffled": torch.randperm(size, generator=generator).numpy()}  # as RecBole's shuffle
         elif self.time_field not in self.inter_feat:
             raise UserError(
-                f"eval_args.order: TO needs a time column, but {self.dataset_name} has no {self.time_field!r}."
+                f"eval_args.order: TO needs a time column; {self.dataset_name} has no {self.time_field!r}."
             )
         else:
             item_rank, user_rank = self._token_rank(self.iid_field), self._token_rank(self.uid_field)

@@ -79,7 +79,7 @@ class HistoryReader:
         batch[self.length_field] = length
 
     def window_start(self, rows: Tensor) -> Tensor:
-        """Log position where each row's moveline window begins, [B]; on a grid, so that rows share windows."""
+        """Log position where each row's moveline window begins, [B]: on a grid, so that rows share it."""
         begin, end = self.log.visible(rows)
         skipped = (end - begin - self.window_length).clamp(min=0)
         return begin + -(-skipped // self.stride) * self.stride

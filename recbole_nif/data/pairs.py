@@ -25,7 +25,7 @@ class PairSampler:
         mode: ``same_time`` pairs rows of one timestamp, ``random`` rows of any time; every other mode
             rows of strictly different times.
         partner: ``nearest`` draws among the ``neighbors`` nearest earlier opposite-label rows, or the
-            nearest later ones if there is no earlier one; ``random`` among all earlier ones, or all later ones.
+            nearest later ones if there is no earlier one; ``random`` among all earlier, or all later ones.
         neighbors: K_p.
         window: largest time distance in seconds; None for no limit.
         ratio: share of the rows that get a partner in an epoch.

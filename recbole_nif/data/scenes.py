@@ -31,7 +31,7 @@ def constant_scene(size: int) -> tuple[SceneVocabulary, np.ndarray]:
 
 
 def token_scenes(tokens: np.ndarray, n_tokens: int, hash_size: int) -> tuple[SceneVocabulary, np.ndarray]:
-    """Sets of one. tokens: [M] ids below ``n_tokens`` with 0 = missing; returns sets [M] beside the vocabulary."""
+    """Sets of one. tokens: [M] ids below ``n_tokens``, 0 = missing; returns the vocabulary and sets [M]."""
     tokens, n_scenes = _hashed(tokens, n_tokens, hash_size)
     return SceneVocabulary(torch.arange(n_scenes)[:, None], n_scenes), tokens
 

@@ -102,9 +102,8 @@ class FlowProbe:
 
 def loader_of(config, dataset, rows: Tensor) -> CTRDataLoader:
     """Batches of ``rows`` [N] (row ids of ``dataset``) in that order, all of them in every process."""
-    loader = CTRDataLoader(config, dataset.copy(Interaction({ROW_ID: rows})), phase="valid")
-    loader.rank, loader.world_size = 0, 1
-    return loader
+    view = dataset.copy(Interaction({ROW_ID: rows}))
+    return CTRDataLoader(config, view, phase="valid", distributed=False)
 
 
 def memorizes(metrics: dict[str, float]) -> bool:

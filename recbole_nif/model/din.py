@@ -11,7 +11,6 @@ from recbole_nif.model.layers.embedding import SetEmbedding, initialize, lookup
 from recbole_nif.model.layers.mlp import MLP
 from recbole_nif.model.layers.target_attention import TargetAttention
 
-ROW_SCENE = "row_scene"  # [B] int64, scene set of the impression itself, where the dataset knows it
 N_LABELS = 3  # values of the label history: padding, 0 and 1
 
 
@@ -33,7 +32,7 @@ class NIFDIN(CTRModel):
 
     What a history item is beyond its features is our reconstruction: with ``history: all_with_label`` a
     learned vector of its label is added, with ``history_scene: True`` one of its scene set: k_j = e_j + l_j
-    + s_j. The target has neither; the impression's own scene is a context feature where the dataset has it.
+    + s_j. The target has no label, and its scene is among the features of the item or of the impression.
     """
 
     needs_clicks = True
@@ -52,16 +51,14 @@ class NIFDIN(CTRModel):
             self.scene = SetEmbedding(
                 members=scenes.members, n_elements=scenes.n_scenes, embedding_size=self.item_dim
             )
-        self.has_row_scene = self.scene is not None and getattr(dataset, "has_row_scene", False)
         self.attention = TargetAttention(
             self.item_dim,
             config["attention_mlp_hidden_size"],
             activation=config["attention_activation"],
             softmax=config["attention_softmax"],
         )
-        context_dim = self.context_dim + self.has_row_scene * self.item_dim
         self.mlp = MLP(
-            3 * self.item_dim + self.user_dim + context_dim,
+            3 * self.item_dim + self.user_dim + self.context_dim,
             config["mlp_hidden_size"],
             activation=config["mlp_activation"],
             dropout=config["dropout_prob"],
@@ -86,6 +83,4 @@ class NIFDIN(CTRModel):
         target = self.embed_items(candidates[self.item_field])  # [N, item_dim]
         interest = self.attention(target, state.history, state.mask)  # [N, item_dim]
         features = [interest, target, interest * target, state.user, self.embed_context(candidates)]
-        if self.has_row_scene:
-            features.append(self.scene(candidates[ROW_SCENE]))
         return self.mlp(torch.cat(features, dim=-1)).squeeze(-1)

@@ -9,14 +9,15 @@ from tests.planted import PLANTED, write_planted
 
 SEEDS = (1, 2, 3, 4, 5)
 SMALL = {
-    "epochs": 4,
-    "stopping_step": 4,
+    "epochs": 6,
+    "stopping_step": 6,
+    "learning_rate": 0.004,
     "train_batch_size": 256,
     "mlp_hidden_size": [64, 32],
     "dropout_prob": 0.0,
-    "moveline_length": 16,
-    "moveline_stride": 8,
-    "MAX_ITEM_LIST_LENGTH": 16,
+    "moveline_length": 10,
+    "moveline_stride": 5,
+    "MAX_ITEM_LIST_LENGTH": 10,
     "history": "all_with_label",
     "show_progress": False,
     "tensorboard": False,

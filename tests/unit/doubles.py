@@ -43,7 +43,6 @@ class FakeDataset:
     uid_field, iid_field, label_field = "user_id", "item_id", "label"
     user_num, item_num = 5, 7
     n_behaviors = 3
-    has_row_scene = False
 
     def __init__(self):
         self.field2source = {
@@ -106,7 +105,6 @@ def fake_batch() -> Interaction:
             "item_id_list": torch.tensor([[1, 2, 3], [0, 0, 0], [6, 0, 0]]),
             "label_list": torch.tensor([[2, 2, 1], [0, 0, 0], [1, 0, 0]]),
             "scene_list": torch.tensor([[1, 2, 3], [0, 0, 0], [3, 0, 0]]),
-            "row_scene": torch.tensor([1, 2, 3]),
             "item_length": torch.tensor([3, 0, 1]),
         }
     )

@@ -129,16 +129,6 @@ def test_the_label_or_scene_of_a_past_item_counts_when_configured(overrides, fie
     assert difference.gt(1e-6).nonzero().flatten().tolist() == [0]
 
 
-def test_the_scene_of_the_impression_is_a_feature_where_the_dataset_knows_it():
-    dataset = FakeDataset()
-    unaware = make_din(dataset, history_scene=True).eval()
-    dataset.has_row_scene = True
-    aware = make_din(dataset, history_scene=True).eval()
-    other = changed("row_scene", [2, 2, 3])
-    assert torch.equal(unaware(other), unaware(fake_batch()))
-    assert (aware(other) - aware(fake_batch())).abs().gt(1e-6).tolist() == [True, False, False]
-
-
 def test_partner_rows_do_not_count_in_the_loss():
     model = make_din().eval()
     batch = changed(PAIR_OF, [-1, -1, 0])

@@ -4,7 +4,7 @@ import torch
 from recbole_nif.data.event_log import gap_bucket, gather_runs
 from tests.logs import make_log
 
-# One user, by time: rows 2 (t 10), then 0 and 3 (t 20; items 5 and 4), then 1 (t 21, one second later), 4 (t 90).
+# One user, by time: row 2 (t 10), rows 0 and 3 (t 20; items 5 and 4), row 1 (t 21), row 4 (t 90).
 LOG = dict(
     user=[1, 1, 1, 1, 1],
     item=[5, 6, 7, 4, 8],

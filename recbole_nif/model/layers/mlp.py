@@ -54,7 +54,7 @@ class Dice(nn.Module):
 
 
 class _BatchDice(torch.autograd.Function):
-    """Dice with batch statistics. Written out, since autograd would keep six copies of a [B, L, H] input.
+    """Dice with batch statistics. Written out, since autograd would keep several copies of a [B, L, H] input.
 
     ``weight`` [N] sums to 1 over the positions that count. With s = 1 / sqrt(Var + eps), z = (x - E) s and
     the gradient g of y, the usual chain through the two moments gives
