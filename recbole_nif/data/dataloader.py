@@ -56,7 +56,14 @@ class CTRDataLoader:
         return len(self._order()) if self.world_size > 1 else len(self.rows)
 
     def __len__(self) -> int:
-        return -(-self.sample_size // self.batch_size)
+        return len(self._cut(self.sample_size))
+
+    def _cut(self, n_rows: int) -> list[slice]:
+        """Where each batch begins and ends. No training batch has one row, which batch norm cannot bear."""
+        ends = list(range(self.batch_size, n_rows, self.batch_size)) + [n_rows]
+        if self.phase == "train" and len(ends) > 1 and n_rows - ends[-2] == 1:
+            del ends[-2]
+        return [slice(begin, end) for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the order and the pairs of the next iteration."""
@@ -131,13 +138,13 @@ class _Batches(TorchDataset):
 
     def __init__(self, loader: CTRDataLoader, order: Tensor, partner: Tensor | None):
         self.loader, self.order, self.partner = loader, order, partner
+        self.slices = loader._cut(len(order))
 
     def __len__(self) -> int:
-        return -(-len(self.order) // self.loader.batch_size)
+        return len(self.slices)
 
     def __getitem__(self, number: int) -> Interaction:
-        size = self.loader.batch_size
-        return self.loader._read(self.order[number * size : (number + 1) * size], self.partner)
+        return self.loader._read(self.order[self.slices[number]], self.partner)
 
 
 def _shuffle_in_groups(window: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

@@ -141,6 +141,23 @@ def test_grouped_shuffling_serves_every_row_once_and_in_a_new_order_each_epoch(t
     assert orders[0] != orders[1]
 
 
+def test_no_training_batch_has_a_single_row(tmp_path):
+    train, valid, _ = toy_dataset(tmp_path)  # 17 training rows in batches of 8
+    assert [len(batch["label"]) for batch in CTRDataLoader(train.config, train, "train", shuffle=True)] == [8, 9]
+    assert len(CTRDataLoader(train.config, train, "train", shuffle=True)) == 2
+    train.config["eval_batch_size"] = 1
+    assert [len(batch["label"]) for batch in CTRDataLoader(train.config, valid, "valid")] == [1, 1]
+
+
+def test_times_stay_exact_where_recboles_yaml_rescales_them(tmp_path):
+    plain, _, _ = toy_dataset(tmp_path, "NIFDIN")
+    scaled, _, _ = toy_dataset(tmp_path, "NIFDIN", normalize_all=True)
+    assert torch.equal(scaled.event_log.timestamp, plain.event_log.timestamp)
+    assert scaled.event_log.timestamp.dtype == torch.int64
+    assert float(scaled.inter_feat["timestamp"].max()) <= 1
+    assert scaled.inter_feat[fields.ROW_ID].tolist() == plain.inter_feat[fields.ROW_ID].tolist()
+
+
 def test_a_table_attached_by_row_reaches_its_rows(tmp_path):
     train, _, _ = toy_dataset(tmp_path)
     loader = CTRDataLoader(train.config, train, "train", shuffle=True)
