@@ -143,7 +143,10 @@ def test_grouped_shuffling_serves_every_row_once_and_in_a_new_order_each_epoch(t
 
 def test_no_training_batch_has_a_single_row(tmp_path):
     train, valid, _ = toy_dataset(tmp_path)  # 17 training rows in batches of 8
-    assert [len(batch["label"]) for batch in CTRDataLoader(train.config, train, "train", shuffle=True)] == [8, 9]
+    assert [len(batch["label"]) for batch in CTRDataLoader(train.config, train, "train", shuffle=True)] == [
+        8,
+        9,
+    ]
     assert len(CTRDataLoader(train.config, train, "train", shuffle=True)) == 2
     train.config["eval_batch_size"] = 1
     assert [len(batch["label"]) for batch in CTRDataLoader(train.config, valid, "valid")] == [1, 1]
