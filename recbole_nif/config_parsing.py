@@ -18,7 +18,6 @@ TEXT_KEYS = {
     "config_files",
     "data_path",
     "run_dir",
-    "resume",
     "checkpoint_dir",
     "pretrained_generator",
     "field_separator",

@@ -255,23 +255,7 @@ def _wrap_load_data_and_model(module: ModuleType) -> None:
         from recbole_nif.trainer import checkpoint
 
         if checkpoint.is_ours(model_file):
-            return _load_data_and_model(model_file, checkpoint.load(model_file))
+            return checkpoint.load_data_and_model(model_file)
         return original(model_file)
 
     module.load_data_and_model = load_data_and_model
-
-
-def _load_data_and_model(model_file, payload: dict[str, Any]) -> tuple:
-    """Config, model, dataset and three loaders of a checkpoint of ours, in RecBole's order."""
-    from recbole_nif.config import NIFConfig
-    from recbole_nif.data.dataloader import CTRDataLoader
-    from recbole_nif.data.dataset import CTRDataset
-    from recbole_nif.trainer import checkpoint
-
-    config = NIFConfig(config_dict=payload["config"])
-    dataset = CTRDataset(config)
-    parts = zip(dataset.build(), ("train", "valid", "test"), strict=True)
-    loaders = [CTRDataLoader(config, part, phase, shuffle=phase == "train") for part, phase in parts]
-    model = config.model_class(config, loaders[0]._dataset).to(config["device"])
-    checkpoint.restore(model, payload["state_dict"], model_file)
-    return config, model, dataset, *loaders

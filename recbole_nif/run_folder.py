@@ -22,7 +22,7 @@ from recbole_nif.device import device_name
 from recbole_nif.errors import UserError
 
 PACKAGES = ("recbole", "numpy", "pandas")
-NOT_REPRODUCED = ("run_dir", "resume")  # where a run lies is not what it is
+NOT_REPRODUCED = ("run_dir",)  # where a run lies is not what it is
 
 
 def default_run_dir(config) -> Path:

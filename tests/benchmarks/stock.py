@@ -12,7 +12,8 @@ from recbole_nif.config import NIFConfig
 
 SHARED = (
     "data_path", "load_col", "threshold", "val_interval", "item_inter_num_interval",
-    "user_inter_num_interval", "normalize_all", "MAX_ITEM_LIST_LENGTH", "eval_args", "seed", "train_batch_size", "eval_batch_size",
+    "user_inter_num_interval", "normalize_all", "MAX_ITEM_LIST_LENGTH", "eval_args", "seed",
+    "train_batch_size", "eval_batch_size",
 )  # fmt: skip
 
 

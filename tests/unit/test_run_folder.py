@@ -13,7 +13,7 @@ from tests.unit.doubles import FakeConfig
 
 class Config(FakeConfig):
     def resolved(self):
-        return {"model": "recbole.DIN", "seed": 7, "run_dir": "somewhere", "resume": None, "mlp": [8, 4]}
+        return {"model": "recbole.DIN", "seed": 7, "run_dir": "somewhere", "mlp": [8, 4]}
 
 
 def make_config(tmp_path, **overrides):
