@@ -1,0 +1,83 @@
+"""AMEN's stages against NIFDIN: training rows (stage 1: cuts) per second, loader included, fp32.
+
+python -m tests.benchmarks.amen [--dataset=ml-1m] [--steps=8] [--out=FILE.json]
+
+Batch 1024, both with their defaults; flows come from the cache, as in training. Rows are samples:
+AMEN's partner rows cost time and count nothing. Target: stage 2 at least 0.15x of NIFDIN.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+
+import torch
+
+from recbole_nif.config import NIFConfig
+from recbole_nif.data.dataloader import CTRDataLoader
+from recbole_nif.data.dataset import CTRDataset
+from recbole_nif.data.fields import CUT_MASK, FLOW, PAIR_OF
+from recbole_nif.trainer.engine import Engine
+from tests.benchmarks.timing import interleaved, publish
+
+
+def training(module, config, batches, count, steps: int):
+    """A function that trains ``steps`` batches and returns what ``count`` says of them."""
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    groups = [{"params": parameters, "lr": 0.001, "weight_decay": 0.0}]
+    engine = Engine(config, module.train(), module.loss_terms, groups)
+    endless = itertools.chain.from_iterable(itertools.repeat(batches))
+
+    def work() -> int:
+        seen = 0
+        for batch in itertools.islice(endless, steps):
+            engine.step(batch)
+            seen += count(batch)
+        return seen
+
+    return work
+
+
+def samples(batch) -> int:
+    return int((batch[PAIR_OF] < 0).sum()) if PAIR_OF in batch else len(batch["label"])
+
+
+def build(model_name: str, dataset: str):
+    config = NIFConfig(model_name, dataset, config_dict={"device": "cpu", "train_batch_size": 1024})
+    torch.manual_seed(config["seed"])
+    train = CTRDataset(config).build()[0]
+    return config, CTRDataLoader(config, train, "train", shuffle=True), config.model_class(config, train)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", default="ml-1m")
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--out")
+    options = parser.parse_args()
+
+    config, loader, din = build("NIFDIN", options.dataset)
+    sides = {"NIFDIN": training(din, config, loader, samples, options.steps)}
+    config, loader, amen = build("AMEN", options.dataset)
+    windows = loader.windows(
+        length=config["moveline_length"],
+        stride=config["moveline_stride"],
+        flow_len=config["flow_len"],
+        batch_size=config["pretrain_batch_size"],
+    )
+    sides["AMEN stage 1 (cuts)"] = training(
+        amen.generator, config, windows, lambda batch: int(batch[CUT_MASK].sum()), options.steps
+    )
+    _, _, second = build("AMEN", options.dataset)
+    second.start_finetune()
+    rows = len(loader.dataset.event_log.position)
+    loader.attach(FLOW, torch.randn(rows, config["flow_len"], config["hidden_size"]).half())
+    sides["AMEN stage 2"] = training(second, config, loader, samples, options.steps)
+
+    rates = interleaved(sides)
+    table = [[name, rate, rate / rates["NIFDIN"]] for name, rate in rates.items()]
+    publish(f"AMEN, {options.dataset}", ["training", "rows/s", "of NIFDIN"], table, options.out)
+
+
+if __name__ == "__main__":
+    main()
