@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from recbole_nif import run_recbole_nif
+
 
 def write_planted(
     folder: Path,
@@ -41,8 +43,41 @@ def write_planted(
     return folder
 
 
-PLANTED = {
+SEEDS = (1, 2, 3, 4, 5)
+SETTINGS = {
     "load_col": {"inter": ["user_id", "item_id", "label", "timestamp"], "item": ["item_id", "category"]},
     "scene_field": "category",
     "scene_mode": "token",
+    "history": "all_with_label",
+    "epochs": 5,
+    "stopping_step": 5,
+    "learning_rate": 0.004,
+    "train_batch_size": 256,
+    "mlp_hidden_size": [64, 32],
+    "dropout_prob": 0.0,
+    "moveline_length": 10,
+    "moveline_stride": 5,
+    "MAX_ITEM_LIST_LENGTH": 10,
+    "show_progress": False,
+    "tensorboard": False,
+    "device": "cpu",
 }
+MODELS = {
+    "NIFDIN": {"history_scene": True},  # all events, their labels and their scenes, but no order
+    "AMEN": {
+        "hidden_size": 32,
+        "pretrain_epochs": 1,
+        "pretrain_batch_size": 64,
+        "nce_in_batch": 64,
+        "nce_uniform": 16,
+        "pretrained_learning_rate": 0.004,
+    },
+}
+
+
+def planted_auc(folder: Path, model: str, seed: int, **overrides) -> float:
+    """Test AUC of ``model`` on the log in ``folder``."""
+    settings = {**SETTINGS, **MODELS[model], "data_path": str(folder), "seed": seed, **overrides}
+    settings["checkpoint_dir"] = str(folder / "saved")
+    result = run_recbole_nif(model, "planted", config_dict=settings, saved=False)
+    return result["test_result"]["auc"]
