@@ -19,6 +19,7 @@ TEXT_KEYS = {
     "data_path",
     "run_dir",
     "checkpoint_dir",
+    "model_file",
     "pretrained_generator",
     "field_separator",
     "seq_separator",

@@ -124,12 +124,20 @@ def _line(record: Mapping, records: Sequence[Mapping]) -> list[str]:
         _split(record),
         *(_number(test.get(name)) for name in METRICS),
         gain,
-        "" if last is None else f"{last['epochs_run']}, best {last['best_epoch'] + 1}",
+        "" if last is None else _epochs(last),
         "" if speed is None else f"{speed:,.0f}",
         str(record["seed"]),
         record["device"]["name"],
         str(record["threads"]),
     ]
+
+
+def _epochs(stage: Mapping) -> str:
+    """Epochs that the last stage ran and the one whose weights were tested."""
+    start = stage["facts"].get("started_from")
+    if start and not stage["epochs_run"]:
+        return f"checkpoint of epoch {start['epoch'] + 1}"
+    return f"{stage['epochs_run']}, best {stage['best_epoch'] + 1}"
 
 
 def _split(record: Mapping) -> str:

@@ -18,6 +18,7 @@ class FinetuneStage(Stage):
         model: on the config's device.
         train_data, valid_data: loaders; without ``valid_data`` the last epoch's weights are kept.
         show_progress: progress bar while evaluating.
+        started_from: what the report says of the checkpoint in ``model_file``.
     """
 
     name = "finetune"
@@ -29,8 +30,9 @@ class FinetuneStage(Stage):
         train_data: CTRDataLoader,
         valid_data: CTRDataLoader | None,
         show_progress: bool = False,
+        started_from: dict | None = None,
     ):
-        self.config, self.module = config, model
+        self.config, self.module, self.started_from = config, model, started_from
         self.train_data, self.valid_data = train_data, valid_data
         self.show_progress = show_progress
         self.settings = Settings.read(config)
@@ -56,3 +58,6 @@ class FinetuneStage(Stage):
 
     def evaluate(self) -> dict[str, float]:
         return dict(evaluate_model(self.module, self.valid_data, self.config, self.show_progress).metrics())
+
+    def facts(self, valid: dict[str, float] | None) -> dict:
+        return {"started_from": self.started_from} if self.started_from else {}

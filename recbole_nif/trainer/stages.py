@@ -228,8 +228,11 @@ def run_stage(
         if stopping.stop:
             break
 
-    if settings.epochs < 1:
+    if settings.epochs < 1:  # evaluation only
         weights.keep(-1, stopping)
+        if validates:
+            report.valid = stage.evaluate()
+            report.best_score = _valid_score(report.valid, settings.valid_metric)
     weights.restore()
     report.checkpoint = None if weights.best is None else weights.best.name
     report.facts = stage.facts(report.valid)

@@ -54,6 +54,7 @@ class NIFTrainer(Trainer):
         self.reports: list[StageReport] = []
         self.evaluation: Evaluation | None = None
         self.flows: FlowCache | None = None
+        self.started_from: dict = {}  # the checkpoint that model_file named
 
     def fit(
         self,
@@ -132,13 +133,14 @@ class NIFTrainer(Trainer):
             return data
         return CTRDataLoader(self.config, data._dataset, phase=phase, shuffle=phase == "train")
 
-    def _load(self, file: str | Path) -> None:
+    def _load(self, file: str | Path) -> dict:
         payload = checkpoint.load(
             file, expected_model=checkpoint.model_name(self.config), expected_stage="finetune"
         )
         checkpoint.restore(self.model, payload["state_dict"], file)
         if Path(file) != Path(self.saved_model_file):
             self.flows = None  # they may come from another generator
+        return payload
 
     def _stage(
         self, name: str, train: CTRDataLoader, valid: CTRDataLoader | None, show_progress: bool
@@ -147,12 +149,22 @@ class NIFTrainer(Trainer):
             return GeneratorPretrainStage(self.config, self.model.generator, train, valid)
         if getattr(self.model, "generator", None) is not None:
             self._start_finetune(train, valid, show_progress)
-        return FinetuneStage(self.config, self.model, train, valid, show_progress)
+        else:
+            self._start_from_file()
+        return FinetuneStage(self.config, self.model, train, valid, show_progress, self.started_from)
+
+    def _start_from_file(self) -> None:
+        """Loads ``model_file``, a checkpoint of the finetune stage, for training on or for evaluation."""
+        file = self.config["model_file"]
+        if file:
+            payload = self._load(file)
+            self.started_from = {"file": Path(file).name, "epoch": payload["epoch"], **payload["early_stop"]}
 
     def _start_finetune(self, train: CTRDataLoader, valid: CTRDataLoader | None, show_progress: bool) -> None:
         """Hands the generator over to stage 2 and computes its flows once per row."""
         generator, epochs = self.model.generator, self._generator_epochs()
         self.model.start_finetune()
+        self._start_from_file()
         cached, cross_fit = (
             caches_flows(self.config, self.model),
             self.config["generator_cross_fit"] == "kfold",

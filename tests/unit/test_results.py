@@ -17,8 +17,8 @@ def make_record(model, auc, seed=2020, test_rows=100, **test):
         "history": {"kind": "clicks", "ties": "strict"},
         "rows": {"test": test_rows},
         "stages": [
-            {"rows_per_second": 5000.0, "epochs_run": 20, "best_epoch": 19},
-            {"rows_per_second": 12345.6, "epochs_run": 7, "best_epoch": 3},
+            {"rows_per_second": 5000.0, "epochs_run": 20, "best_epoch": 19, "facts": {}},
+            {"rows_per_second": 12345.6, "epochs_run": 7, "best_epoch": 3, "facts": {}},
         ],
         "test": metrics | test,
         "baselines": {"item_rate": {"auc": 0.7, "gauc": 0.65, "logloss": 0.5}},

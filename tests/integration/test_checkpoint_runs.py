@@ -1,0 +1,38 @@
+"""A run that starts from a checkpoint: tested as it is with ``epochs: 0``, or trained on."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from recbole_nif import run_recbole_nif
+from recbole_nif.errors import UserError
+from tests.toy import toy_config, write_toy
+
+
+def run(folder, name, model, **overrides):
+    settings = toy_config(folder, model).resolved() | {"run_dir": str(folder / name), **overrides}
+    return run_recbole_nif(config_dict=settings)
+
+
+@pytest.mark.parametrize("model", ["NIFDIN", "AMEN"])
+def test_testing_a_checkpoint_gives_the_metrics_of_the_run_that_wrote_it(tmp_path, model):
+    write_toy(tmp_path)
+    trained = run(tmp_path, "trained", model, epochs=2, pretrain_epochs=1)
+    file = str(Path(trained["run_dir"], "checkpoints", "finetune-best.pt"))
+    tested = run(tmp_path, "tested", model, epochs=0, train_stage="finetune", model_file=file)
+    for metric in ("auc", "logloss"):
+        assert tested["test_result"][metric] == trained["test_result"][metric]
+        assert tested["best_valid_result"][metric] == trained["best_valid_result"][metric]
+    assert tested["best_valid_score"] == trained["best_valid_score"]
+    (stage,) = json.loads(Path(tested["run_dir"], "result.json").read_text())["stages"]
+    assert stage["epochs_run"] == 0
+    assert stage["facts"]["started_from"]["file"] == "finetune-best.pt"
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    write_toy(tmp_path)
+    trained = run(tmp_path, "trained", "NIFDIN", epochs=1)
+    file = str(Path(trained["run_dir"], "checkpoints", "finetune-best.pt"))
+    with pytest.raises(UserError, match="holds model 'NIFDIN', not 'AMEN'"):
+        run(tmp_path, "tested", "AMEN", epochs=0, train_stage="finetune", model_file=file)
