@@ -18,6 +18,7 @@ def apply() -> None:
     _add_numpy_aliases()
     _add_dok_update()
     _let_download_finish()
+    _leave_anomaly_mode()
 
 
 def trust_recbole_pickles() -> None:
@@ -53,6 +54,19 @@ def import_recbole_model(module: str) -> ModuleType:
 
     with torch.autograd.set_detect_anomaly(torch.is_anomaly_enabled()):  # restores the mode on leaving
         return importlib.import_module(module)
+
+
+def _leave_anomaly_mode() -> None:
+    """Undoes model/sequential_recommender/sine.py:25 where it was imported before us, once.
+
+    Whoever wants anomaly mode switches it on afterwards.
+    """
+    import torch
+
+    sine = sys.modules.get("recbole.model.sequential_recommender.sine")
+    if sine is not None and not hasattr(sine, "left_anomaly_mode"):
+        torch.autograd.set_detect_anomaly(False)
+        sine.left_anomaly_mode = True
 
 
 def _require_pandas_2() -> None:

@@ -108,3 +108,12 @@ def test_importing_recboles_din_does_not_leave_autograd_in_anomaly_mode():
         "raise SystemExit(torch.is_anomaly_enabled())"
     )
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", code]).returncode == 0
+
+
+def test_anomaly_mode_that_an_earlier_import_left_on_is_undone_once_only():
+    code = (
+        "import torch, recbole.model.sequential_recommender; assert torch.is_anomaly_enabled();"
+        "from recbole_nif import compat; compat.apply(); assert not torch.is_anomaly_enabled();"
+        "torch.autograd.set_detect_anomaly(True); compat.apply(); assert torch.is_anomaly_enabled()"
+    )
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code]).returncode == 0

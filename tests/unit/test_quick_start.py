@@ -10,7 +10,7 @@ from tests.unit.test_trainer import random_rows
 from tests.unit.trainer_doubles import TwoStage
 
 RESULT_KEYS = {
-    "schema", "model", "dataset", "seed", "split", "history", "rows", "stages", "valid", "test", "baselines",
+    "schema", "model", "dataset", "seed", "split", "history", "rows", "source", "stages", "valid", "test", "baselines",
     "parameters", "durations", "peak_memory_mb", "versions", "device", "threads", "git_commit", "date",
 }  # fmt: skip
 
