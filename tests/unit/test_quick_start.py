@@ -10,8 +10,8 @@ from tests.unit.test_trainer import random_rows
 from tests.unit.trainer_doubles import TwoStage
 
 RESULT_KEYS = {
-    "schema", "model", "dataset", "seed", "split", "history", "rows", "source", "stages", "valid", "test", "baselines",
-    "parameters", "durations", "peak_memory_mb", "versions", "device", "threads", "git_commit", "date",
+    "schema", "model", "dataset", "seed", "split", "history", "rows", "source", "stages", "valid", "test",
+    "baselines", "parameters", "durations", "peak_memory_mb", "versions", "device", "threads", "git_commit", "date",
 }  # fmt: skip
 
 
