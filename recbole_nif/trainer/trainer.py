@@ -193,7 +193,8 @@ class NIFTrainer(Trainer):
             return self.reports[-1].best_epoch + 1
         file = self.config["pretrained_generator"]
         if not file:
-            logger.warning("No pretrained_generator is given: the generator keeps its initial weights.")
+            if not self.config["model_file"]:
+                logger.warning("No pretrained_generator is given: the generator keeps its initial weights.")
             return 0
         payload = checkpoint.load(
             file, expected_model=checkpoint.model_name(self.config), expected_stage="pretrain"

@@ -11,7 +11,8 @@ from tests.unit.trainer_doubles import TwoStage
 
 RESULT_KEYS = {
     "schema", "model", "dataset", "seed", "split", "history", "rows", "source", "stages", "valid", "test",
-    "baselines", "parameters", "durations", "peak_memory_mb", "versions", "device", "threads", "git_commit", "date",
+    "baselines", "parameters", "durations", "peak_memory_mb", "versions", "device", "threads",
+    "git_commit", "date",
 }  # fmt: skip
 
 
