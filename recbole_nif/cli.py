@@ -18,6 +18,7 @@ Trains a click model on a dataset, evaluates it and writes a run folder.
   --config_files "A B"     YAML files, later ones win; they may name model and dataset too
   --KEY=VALUE              any key of props/overall.yaml, of the model's or the dataset's YAML or of RecBole;
                            nested keys by dots: --eval_args.order=RO
+  --resume RUN_FOLDER      go on with a run that was stopped or killed
   --list_models            names of all models
   --version                version of recbole_nif
   -h, --help               this text
@@ -46,8 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("Interrupted before the run was complete.", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(str(interrupt) or "Interrupted before the run began.", file=sys.stderr)
         return 130
     return 0
 

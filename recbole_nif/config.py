@@ -14,6 +14,7 @@ from recbole_nif.config_device import choose_place
 from recbole_nif.config_keys import KeyCatalogue, Layer, did_you_mean
 from recbole_nif.config_layers import default_layers, merge_layers, tuned_file, value_metrics
 from recbole_nif.config_parsing import ConfigLoader, expand_dots, load_yaml, parse_argv, plain, text_values
+from recbole_nif.config_resume import resumed_layers
 from recbole_nif.errors import UserError
 from recbole_nif.resources import dataset_configs_dir, recbole_properties_dir
 
@@ -59,7 +60,7 @@ class NIFConfig(Config):
         self.compatibility_settings()
         self._init_parameters_category()
 
-        user_layers = _user_layers(config_file_list, config_dict, argv)
+        user_layers = resumed_layers(_user_layers(config_file_list, config_dict, argv))
         named = {key: value for layer in user_layers for key, value in layer.values.items()}
         resolved = registry.resolve_model(_named("model", model, named))
         self.model, self.model_class = resolved.model_class.__name__, resolved.model_class
@@ -87,7 +88,7 @@ class NIFConfig(Config):
 
     def resolved(self) -> dict[str, Any]:
         """Every value as given or defaulted, in YAML's own types; as a config file it reproduces the run."""
-        return plain(self._given)
+        return plain(self._given | {"resume": None})
 
     def _set_metrics(self) -> None:
         """GAUC becomes our value metric UserAUC, which RecBole lets pass beside AUC."""

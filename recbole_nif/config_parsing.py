@@ -21,6 +21,7 @@ TEXT_KEYS = {
     "checkpoint_dir",
     "model_file",
     "pretrained_generator",
+    "resume",
     "field_separator",
     "seq_separator",
     "user_inter_num_interval",

@@ -1,4 +1,4 @@
-"""Moving batches to a device and naming the device in reports."""
+"""Moving batches to a device, its random numbers, and its name in reports."""
 
 import platform
 from pathlib import Path
@@ -12,6 +12,21 @@ def to_device(batch: Interaction, device: torch.device) -> Interaction:
     if device.type == "cpu":
         return batch
     return Interaction({name: batch[name].to(device, non_blocking=True) for name in batch})
+
+
+def rng_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """The state of torch's random numbers on the CPU and on ``device``, as bytes."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type != "cpu":
+        state["device"] = torch.get_device_module(device).get_rng_state()
+    return state
+
+
+def set_rng_state(device: torch.device, state: dict[str, torch.Tensor]) -> None:
+    """Goes on with the random numbers of ``rng_state``; another kind of device starts with new ones."""
+    torch.set_rng_state(state["cpu"])
+    if device.type != "cpu" and "device" in state:
+        torch.get_device_module(device).set_rng_state(state["device"])
 
 
 def device_name(device: torch.device) -> str:

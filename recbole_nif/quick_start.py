@@ -13,8 +13,9 @@ from recbole_nif import compat
 from recbole_nif.config import NIFConfig
 from recbole_nif.data.dataloader import CTRDataLoader
 from recbole_nif.data.dataset import CTRDataset
-from recbole_nif.results import result_record, result_table
+from recbole_nif.results import METRICS, read_result, result_record, result_table
 from recbole_nif.run_folder import RunFolder
+from recbole_nif.trainer.stages import SMALLER_IS_BETTER
 from recbole_nif.trainer.trainer import NIFTrainer
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,9 @@ def run_recbole_nif(
 ) -> dict:
     """Trains and tests a model, all stages, and writes a run folder.
 
+    With the key ``resume`` it goes on in the folder of a run that was stopped or killed, to the same numbers;
+    of a run that is complete it shows the result.
+
     Args:
         model, dataset, config_file_list, config_dict, argv: as in ``NIFConfig``.
         saved: whether to write checkpoints.
@@ -40,11 +44,14 @@ def run_recbole_nif(
 
     Raises:
         UserError: a mistake in the configuration or the data.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM; says how to go on.
     """
     compat.apply()
     config = NIFConfig(model, dataset, config_file_list, config_dict, argv)
     folder, clock = RunFolder(config), Stopwatch()
-    with folder.logging(config["state"]), clock.part("total"):
+    if config["resume"] and folder.result.is_file():
+        return _finished(read_result(folder.path), folder)
+    with folder.logging(config["state"]), folder.resumable(saved), clock.part("total"):
         for note in config.notes:
             logger.info(note)
         init_seed(config["seed"], config["reproducibility"])
@@ -68,14 +75,25 @@ def run_recbole_nif(
 
     durations = clock.seconds | {report.name: report.seconds for report in trainer.reports}
     record = result_record(config, views, trainer, durations)
-    path = folder.write_result(record)
-    if folder.writes:
-        print(f"\n{result_table([record])}\n\n{path}")
+    folder.write_result(record)
     return {
+        **_finished(record, folder),
         "best_valid_score": best_score,
-        "valid_score_bigger": trainer.valid_metric_bigger,
         "best_valid_result": best_result,
         "test_result": test_result,
+    }
+
+
+def _finished(record: Mapping, folder: RunFolder) -> dict:
+    """Prints the table of a run that has its result, and returns what ``run_recbole_nif`` does."""
+    if folder.writes:
+        print(f"\n{result_table([record])}\n\n{folder.result}")
+    stage, test = record["stages"][-1], record["test"]
+    return {
+        "best_valid_score": stage["best_score"],
+        "valid_score_bigger": stage["valid_metric"] not in SMALLER_IS_BETTER,
+        "best_valid_result": record["valid"],
+        "test_result": test and {name: test[name] for name in METRICS},
         "run_dir": str(folder.path),
     }
 

@@ -4,6 +4,7 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import inspect
+import pickle
 import sys
 from functools import cache, wraps
 from pathlib import Path
@@ -256,6 +257,12 @@ def _wrap_load_data_and_model(module: ModuleType) -> None:
 
         if checkpoint.is_ours(model_file):
             return checkpoint.load_data_and_model(model_file)
-        return original(model_file)
+        try:
+            return original(model_file)
+        except pickle.UnpicklingError:
+            raise UserError(
+                f"{model_file} is not a checkpoint of recbole_nif, and torch unpickles nothing by itself: for "
+                "a RecBole checkpoint that you trust, call register(trust_recbole_pickles=True)."
+            ) from None
 
     module.load_data_and_model = load_data_and_model

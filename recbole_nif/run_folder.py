@@ -22,7 +22,7 @@ from recbole_nif.device import device_name
 from recbole_nif.errors import UserError
 
 PACKAGES = ("recbole", "numpy", "pandas")
-NOT_REPRODUCED = ("run_dir",)  # where a run lies is not what it is
+OF_THE_PLACE = ("run_dir", "resume")  # where a run lies is not what it is
 
 
 def default_run_dir(config) -> Path:
@@ -39,7 +39,7 @@ class RunFolder:
         config: ``run_dir`` names the folder, else ``default_run_dir``; it is set to the path in use.
 
     Raises:
-        UserError: ``run_dir`` holds files already, or cannot be written.
+        UserError: ``run_dir`` holds files already and is not to be resumed, or it cannot be written.
     """
 
     def __init__(self, config):
@@ -50,17 +50,21 @@ class RunFolder:
         config["run_dir"] = str(self.path)
 
     def _create(self, config) -> None:
-        if self.path.is_dir() and any(self.path.iterdir()):
-            raise UserError(f"run_dir {self.path} is not empty: give a new folder, or remove it.")
+        if not config["resume"] and self.path.is_dir() and any(self.path.iterdir()):
+            raise UserError(
+                f"run_dir {self.path} is not empty: give a new folder, remove it, or go on with --resume."
+            )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            settings = {key: value for key, value in config.resolved().items() if key not in NOT_REPRODUCED}
-            (self.path / "config.yaml").write_text(
-                yaml.safe_dump(settings, sort_keys=True, allow_unicode=True)
-            )
+            if config["resume"]:
+                (self.path / "train.log").touch()  # can the folder be written?
+            else:
+                settings = {key: value for key, value in config.resolved().items() if key not in OF_THE_PLACE}
+                text = yaml.safe_dump(settings, sort_keys=True, allow_unicode=True)
+                write_whole(self.path / "config.yaml", text)
         except OSError as error:
             raise UserError(
-                f"Cannot write the run folder {self.path} ({error.strerror}): set run_dir."
+                f"Cannot write the run folder {self.path} ({error.strerror}): free space or set run_dir."
             ) from None
 
     @contextmanager
@@ -69,7 +73,7 @@ class RunFolder:
         formatter = _PlainFormatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
         handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
         if self.writes:
-            handlers.append(logging.FileHandler(self.path / "train.log", encoding="utf-8"))
+            handlers.append(_FileHandler(self.path / "train.log", encoding="utf-8"))
         root, before = logging.getLogger(), logging.getLogger().level
         for handler in handlers:
             handler.setFormatter(formatter)
@@ -86,12 +90,39 @@ class RunFolder:
                 root.removeHandler(handler)
                 handler.close()
 
-    def write_result(self, record: Mapping) -> Path:
-        """Writes ``result.json`` and returns its path."""
-        path = self.path / "result.json"
-        if self.writes:
-            write_json(path, record)
-        return path
+    @contextmanager
+    def resumable(self, saved: bool) -> Iterator[None]:
+        """Says how to go on, where the block is interrupted."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            advice = f"go on with: recbole-nif --resume={self.path}" if saved else "nothing was saved"
+            raise KeyboardInterrupt(f"The run was interrupted; {advice}") from None
+
+    @property
+    def result(self) -> Path:
+        """Path of ``result.json``, which is there when the run is complete."""
+        return self.path / "result.json"
+
+    def write_result(self, record: Mapping) -> None:
+        """Writes ``result.json``."""
+        if not self.writes:
+            return
+        try:
+            write_json(self.result, record)
+        except OSError as error:
+            raise UserError(
+                f"Cannot write {self.result} ({error.strerror}): free space, then go on with --resume."
+            ) from None
+
+
+class _FileHandler(logging.FileHandler):
+    """Says once that it cannot write, where logging prints a traceback per line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not getattr(self, "told", False):
+            self.told = True
+            print(f"Cannot write {self.baseFilename}: the log goes on here only.", file=sys.stderr)
 
 
 class _PlainFormatter(logging.Formatter):
@@ -103,9 +134,17 @@ class _PlainFormatter(logging.Formatter):
 
 def write_json(path: Path, record: Mapping) -> None:
     """Writes strict JSON whole or not at all; NaN and infinite numbers become null."""
+    write_whole(path, json.dumps(finite(record), indent=2, allow_nan=False) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(finite(record), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def finite(value):

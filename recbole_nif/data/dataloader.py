@@ -33,7 +33,7 @@ class CTRDataLoader:
         self, config, dataset, phase: str = "train", shuffle: bool = False, distributed: bool = True
     ):
         self.config, self._dataset, self.phase, self.shuffle = config, dataset, phase, shuffle
-        self.epoch = 0
+        self.epoch, self.first_batch = 0, 0
         self.rank, self.world_size = 0, 1
         if distributed and torch.distributed.is_available() and torch.distributed.is_initialized():
             self.rank, self.world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
@@ -65,9 +65,9 @@ class CTRDataLoader:
             del ends[-2]
         return [slice(begin, end) for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
 
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the order and the pairs of the next iteration."""
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
+        """Chooses the order and the pairs of the next iteration, which begins at batch ``first_batch``."""
+        self.epoch, self.first_batch = epoch, first_batch
 
     def attach(self, name: str, table: Tensor | np.ndarray) -> None:
         """Adds ``table[row_id]`` to every batch as field ``name``; table: [rows of the dataset, ...]."""
@@ -138,7 +138,7 @@ class _Batches(TorchDataset):
 
     def __init__(self, loader: CTRDataLoader, order: Tensor, partner: Tensor | None):
         self.loader, self.order, self.partner = loader, order, partner
-        self.slices = loader._cut(len(order))
+        self.slices = loader._cut(len(order))[loader.first_batch :]
 
     def __len__(self) -> int:
         return len(self.slices)

@@ -6,6 +6,7 @@ models train and score identical rows. Histories are gathered from the log when 
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,13 @@ class CTRDataset(Dataset):
         expected = (self.config["source"] or {}).get("expected")
         verify_counts(self, expected, in_force=filters_as_shipped(self.config))
         return [self.copy(self._rows_of(torch.from_numpy(part))) for part in parts]
+
+    def fingerprint(self) -> int:
+        """A checksum of the log and the training rows, by which a resumed run knows its data again."""
+        log, checksum = self.event_log, 0
+        for values in (log.offsets, log.item, log.label, log.timestamp, log.scene, self.train_rows):
+            checksum = zlib.crc32(values.numpy(), checksum)
+        return checksum
 
     def _split(self, columns: LogColumns) -> list[np.ndarray]:
         size = len(self.inter_feat)

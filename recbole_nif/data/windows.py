@@ -58,7 +58,8 @@ class MovelineWindows:
             raise UserError(f"pretrain_cuts is {cuts!r}: use boundaries or all.")
         self.log = log = dataset.event_log
         self.length, self.stride, self.flow_len = length, stride, flow_len
-        self.batch_size, self.hard_negatives, self.seed, self.epoch = batch_size, hard_negatives, seed, 0
+        self.batch_size, self.hard_negatives, self.seed = batch_size, hard_negatives, seed
+        self.epoch, self.first_batch = 0, 0
         in_training = np.zeros(len(log), dtype=bool)
         in_training[log.position[dataset.train_rows].numpy()] = True
         label = log.label.numpy()
@@ -107,9 +108,9 @@ class MovelineWindows:
         own = first[:, None] | (torch.arange(self.length) >= self.length - self.stride)
         return own & (cut < self.end[self.user[windows], None]) & self.boundary[cut.clamp(max=len(self.log))]
 
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the order of the next iteration."""
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
+        """Chooses the order of the next iteration, which begins at batch ``first_batch``."""
+        self.epoch, self.first_batch = epoch, first_batch
 
     def __len__(self) -> int:
         return -(-len(self.start) // self.batch_size)
@@ -118,7 +119,7 @@ class MovelineWindows:
         order = torch.from_numpy(
             np.random.default_rng([self.seed, self.epoch, 2]).permutation(len(self.start))
         )
-        return (self.read(windows) for windows in order.split(self.batch_size))
+        return (self.read(windows) for windows in order.split(self.batch_size)[self.first_batch :])
 
     def read(self, windows: Tensor) -> Interaction:
         """The batch of windows by number, [U]; fields as in ``data/fields.py``."""

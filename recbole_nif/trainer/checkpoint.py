@@ -1,12 +1,13 @@
 """Checkpoints of plain tensors and plain values, written whole or not at all.
 
-A file holds {"format", "model", "stage", "epoch", "state_dict", "optimizer", "early_stop", "config"} and
-loads with ``weights_only=True``: opening one never runs code.
+A file holds {"format", "model", "stage", "epoch", "state_dict", "early_stop", "config", …} and loads with
+``weights_only=True``: opening one never runs code.
 """
 
 import os
 import pickle
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +21,29 @@ FORMAT = 1
 
 
 def save(path: str | Path, payload: Mapping) -> None:
-    """Writes ``payload`` beside ``path`` and renames it, so that a killed run never leaves half a file."""
+    """Writes ``payload`` beside ``path`` and renames it, so that a killed run never leaves half a file.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written; an earlier file stays as it was.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
             torch.save({"format": FORMAT, **plain(payload)}, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
+        reason = getattr(error, "strerror", None) or "the disk may be full"
+        raise UserError(
+            f"Cannot write {path} ({reason}): free space or make the folder writable, then "
+            "go on with --resume; earlier checkpoints are whole."
+        ) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def load(path: str | Path, expected_model: str | None = None, expected_stage: str | None = None) -> dict:
@@ -134,58 +146,3 @@ def load_data_and_model(path: str | Path) -> tuple:
         for view, phase in zip(views, phases, strict=True)
     ]
     return config, model.to(config["device"]), dataset, *loaders
-
-
-class StageWeights:
-    """The best weights of a stage, on disk or in memory, and its last state for a later resume.
-
-    Args:
-        folder: where ``<stage>-best.pt`` and ``<stage>-last.pt`` go; None keeps the best weights in memory.
-    """
-
-    def __init__(self, config, stage: str, module: nn.Module, folder: Path | None):
-        self.config, self.stage, self.module = config, stage, module
-        self.best = None if folder is None else folder / f"{stage}-best.pt"
-        self.last = None if folder is None else folder / f"{stage}-last.pt"
-        self._memory: dict[str, torch.Tensor] = {}
-        self._distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        self._writes = folder is not None and (not self._distributed or torch.distributed.get_rank() == 0)
-        if self._writes:
-            folder.mkdir(parents=True, exist_ok=True)
-
-    def keep(self, epoch: int, stopping) -> None:
-        """Makes the module's present weights the best ones; ``stopping``: the ``EarlyStopping`` so far."""
-        if self.best is None:
-            state = self.module.state_dict()
-            self._memory = {name: value.detach().clone() for name, value in state.items()}
-        elif self._writes:
-            save(self.best, self._payload(epoch, stopping, optimizer=None))
-
-    def save_last(self, epoch: int, stopping, optimizer: torch.optim.Optimizer) -> None:
-        """Stores what a resumed run needs, where a folder was given."""
-        if self._writes:
-            save(self.last, self._payload(epoch, stopping, optimizer.state_dict()))
-
-    def restore(self) -> None:
-        """Loads the best weights into the module."""
-        if self.best is None:
-            self.module.load_state_dict(self._memory)
-            return
-        if self._distributed:
-            torch.distributed.barrier()  # the writing process may still be busy
-        restore(self.module, load(self.best)["state_dict"], self.best)
-
-    def _payload(self, epoch: int, stopping, optimizer: dict | None) -> dict:
-        return {
-            "model": model_name(self.config),
-            "stage": self.stage,
-            "epoch": epoch,
-            "state_dict": self.module.state_dict(),
-            "optimizer": optimizer,
-            "early_stop": {
-                "best": stopping.best,
-                "best_epoch": stopping.best_epoch,
-                "waited": stopping.waited,
-            },
-            "config": resolved(self.config),
-        }

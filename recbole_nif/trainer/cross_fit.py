@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -10,8 +11,7 @@ from torch import Tensor, nn
 from recbole_nif.data.dataloader import CTRDataLoader
 from recbole_nif.errors import UserError
 from recbole_nif.trainer.pretrain import GeneratorPretrainStage
-from recbole_nif.trainer.progress import Scalars
-from recbole_nif.trainer.stages import run_stage
+from recbole_nif.trainer.stages import Stage
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,12 @@ def folds_of_users(n_users: int, folds: int, seed: int) -> Tensor:
 
 
 def fit_fold_generators(
-    config, generator: nn.Module, train_data: CTRDataLoader, fold_of: Tensor, epochs: int, show_progress: bool
+    config,
+    generator: nn.Module,
+    train_data: CTRDataLoader,
+    fold_of: Tensor,
+    epochs: int,
+    train: Callable[[Stage], object],
 ) -> list[nn.Module]:
     """One generator per fold, trained on the users of all other folds.
 
@@ -36,13 +41,16 @@ def fit_fold_generators(
         generator: the full generator; left untouched.
         fold_of: [n_users], from ``folds_of_users``.
         epochs: how long the full one trained to its best.
+        train: runs a stage and leaves its module with the best weights.
     """
     generators = []
     for fold in range(int(fold_of.max()) + 1):
         own = copy.deepcopy(generator).requires_grad_(True)
+        torch.manual_seed(config["seed"] + 1 + fold)  # the same whatever ran before, and on resuming
         own.reset_sequence_parameters()
         stage = GeneratorPretrainStage(config, own, train_data, None, users=fold_of != fold, epochs=epochs)
+        stage.name = f"{stage.name}-fold{fold}"
         logger.info("generator of fold %d: %d cuts of the other folds", fold, stage.rows())
-        run_stage(stage, config, folder=None, scalars=Scalars(None), show_progress=show_progress)
+        train(stage)
         generators.append(own.requires_grad_(False).eval())
     return generators

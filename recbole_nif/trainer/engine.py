@@ -116,3 +116,12 @@ class Engine:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return {name: term.detach() for name, term in terms.items()}
+
+    def state(self) -> dict:
+        """Optimizer and gradient scaler, for ``load``."""
+        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+
+    def load(self, state: dict) -> None:
+        """Goes on from ``state``."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])

@@ -45,8 +45,8 @@ class FinetuneStage(Stage):
         """Training rows of all processes, partners of pairs not counted."""
         return self.train_data.sample_size * self.train_data.world_size
 
-    def batches(self, epoch: int) -> Iterable[Interaction]:
-        self.train_data.set_epoch(epoch)
+    def batches(self, epoch: int, first: int = 0) -> Iterable[Interaction]:
+        self.train_data.set_epoch(epoch, first)
         return self.train_data
 
     def loss_terms(self, batch: Interaction) -> dict[str, Tensor]:

@@ -75,10 +75,10 @@ class GeneratorPretrainStage(Stage):
     def rows(self) -> int:
         return self.windows.n_cuts
 
-    def batches(self, epoch: int) -> Iterable[Interaction]:
-        self.windows.set_epoch(epoch)
+    def batches(self, epoch: int, first: int = 0) -> Iterable[Interaction]:
+        self.windows.set_epoch(epoch, first * self.world_size)
         # every process takes its share of the batches and the same number of steps
-        return islice(self.windows, self.rank, len(self) * self.world_size, self.world_size)
+        return islice(self.windows, self.rank, (len(self) - first) * self.world_size, self.world_size)
 
     def loss_terms(self, batch: Interaction) -> dict[str, Tensor]:
         return self.module.loss_terms(batch)

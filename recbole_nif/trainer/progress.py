@@ -1,11 +1,14 @@
 """What a run shows while it trains: running means, a progress bar and TensorBoard scalars."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
 
 
 class Meter:
@@ -31,10 +34,20 @@ class Meter:
         sums = torch.stack(list(self._sums.values())).tolist()
         return {name: total / self._counts[name] for name, total in zip(self._sums, sums, strict=True)}
 
+    def state(self) -> dict[str, list]:
+        """Sum and count of every term, for ``load``."""
+        return {name: [total, self._counts[name]] for name, total in self._sums.items()}
 
-def bar(batches: Iterable, total: int, title: str, show: bool) -> tqdm:
-    """A progress bar over ``batches``, silent where the screen is not a terminal."""
-    return tqdm(batches, total=total, desc=title, unit="batch", leave=False, disable=None if show else True)
+    def load(self, state: Mapping[str, list], device: torch.device) -> None:
+        """Goes on from ``state``."""
+        self._sums = {name: total.to(device) for name, (total, _) in state.items()}
+        self._counts = {name: count for name, (_, count) in state.items()}
+
+
+def bar(batches: Iterable, total: int, done: int, title: str, show: bool) -> tqdm:
+    """A progress bar, ``done`` of ``total`` batches behind it; silent where the screen is no terminal."""
+    disable = None if show else True
+    return tqdm(batches, total=total, initial=done, desc=title, unit="batch", leave=False, disable=disable)
 
 
 class Scalars:
@@ -48,12 +61,17 @@ class Scalars:
         """Writes ``group/name`` for every value of ``values``."""
         if self.folder is None or not values:
             return
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter  # slow to import
+        try:
+            if self._writer is None:
+                from torch.utils.tensorboard import SummaryWriter  # slow to import
 
-            self._writer = SummaryWriter(str(self.folder))
-        for name, value in values.items():
-            self._writer.add_scalar(f"{group}/{name}", value, epoch)
+                self._writer = SummaryWriter(str(self.folder))
+            for name, value in values.items():
+                self._writer.add_scalar(f"{group}/{name}", value, epoch)
+            self._writer.flush()
+        except OSError as error:
+            logger.warning("Cannot write %s (%s): TensorBoard scalars end here.", self.folder, error.strerror)
+            self.folder = self._writer = None
 
     def close(self) -> None:
         """Flushes the event file."""

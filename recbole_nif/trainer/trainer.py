@@ -2,6 +2,8 @@
 
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,10 @@ from recbole_nif.trainer import checkpoint
 from recbole_nif.trainer.cross_fit import fit_fold_generators, folds_of_users
 from recbole_nif.trainer.finetune import FinetuneStage
 from recbole_nif.trainer.flow_cache import FlowCache, caches_flows
+from recbole_nif.trainer.loop import run_stage
 from recbole_nif.trainer.pretrain import GeneratorPretrainStage
 from recbole_nif.trainer.progress import Scalars
-from recbole_nif.trainer.stages import SMALLER_IS_BETTER, Settings, Stage, StageReport, run_stage
+from recbole_nif.trainer.stages import SMALLER_IS_BETTER, Settings, Stage, StageReport
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +58,7 @@ class NIFTrainer(Trainer):
         self.evaluation: Evaluation | None = None
         self.flows: FlowCache | None = None
         self.started_from: dict = {}  # the checkpoint that model_file named
+        self.resumes = bool(config["resume"])
 
     def fit(
         self,
@@ -71,7 +75,8 @@ class NIFTrainer(Trainer):
             train_data, valid_data: our loaders, or RecBole's over a ``CTRDataset``; without validation rows
                 there is no early stopping and the last epoch counts.
             verbose: whether to log every epoch.
-            saved: whether to write checkpoints and TensorBoard scalars; else the best weights stay in memory.
+            saved: whether to write checkpoints and TensorBoard scalars; else the best weights stay in memory
+                and the run cannot be resumed.
             show_progress: progress bars.
             callback_fn: called with (epoch, validation score) after each validation of the last stage.
 
@@ -80,22 +85,21 @@ class NIFTrainer(Trainer):
         """
         train = self._loader(train_data, "train")
         valid = self._loader(valid_data, "valid") if valid_data else None
-        folder = self.run_dir / "checkpoints" if saved else None
-        scalars = Scalars(
-            self.run_dir / "tensorboard" if saved and self.config["tensorboard"] is not False else None
+        writes_scalars = saved and self.config["tensorboard"] is not False
+        scalars = Scalars(self.run_dir / "tensorboard" if writes_scalars else None)
+        run = partial(
+            run_stage,
+            config=self.config,
+            folder=self.run_dir / "checkpoints" if saved else None,
+            show_progress=show_progress,
+            resume=self.resumes,
+            data=train.dataset.fingerprint(),
         )
         self.reports = []
         for name in self.plan:
-            stage = self._stage(name, train, valid, show_progress)
-            report = run_stage(
-                stage,
-                self.config,
-                folder=folder,
-                scalars=scalars,
-                show_progress=show_progress,
-                verbose=verbose,
-                callback=callback_fn if name == self.plan[-1] else None,
-            )
+            stage = self._stage(name, train, valid, show_progress, partial(run, scalars=Scalars(None)))
+            callback = callback_fn if name == self.plan[-1] else None
+            report = run(stage, scalars=scalars, verbose=verbose, callback=callback)
             self.reports.append(report)
         scalars.close()
         if report.valid is not None:
@@ -122,10 +126,17 @@ class NIFTrainer(Trainer):
         return self.evaluation.metrics()
 
     def resume_checkpoint(self, resume_file):
-        """RecBole's method would unpickle the file; ``evaluate(model_file=…)`` loads weights of ours."""
-        raise UserError(
-            f"Cannot resume from {resume_file}: start the run again, or evaluate the file as model_file."
-        )
+        """Makes the next ``fit`` go on where the run stopped that wrote ``checkpoints/<stage>-last.pt``.
+
+        Raises:
+            UserError: the file is no such checkpoint, or of another model.
+        """
+        file = Path(resume_file)
+        payload = checkpoint.load(file, expected_model=checkpoint.model_name(self.config))
+        if file.name != f"{payload['stage']}-last.pt" or file.parent.name != "checkpoints":
+            raise UserError(f"Cannot resume from {file}: give checkpoints/<stage>-last.pt of a run's folder.")
+        self.run_dir, self.resumes = file.parent.parent, True
+        self.saved_model_file = str(file.with_name(f"{self.plan[-1]}-best.pt"))
 
     def _loader(self, data, phase: str) -> CTRDataLoader:
         """Our loader over the same rows; RecBole's loaders know no histories and no pairs."""
@@ -143,12 +154,17 @@ class NIFTrainer(Trainer):
         return payload
 
     def _stage(
-        self, name: str, train: CTRDataLoader, valid: CTRDataLoader | None, show_progress: bool
+        self,
+        name: str,
+        train: CTRDataLoader,
+        valid: CTRDataLoader | None,
+        show_progress: bool,
+        train_fold: Callable[[Stage], StageReport],
     ) -> Stage:
         if name == "pretrain":
             return GeneratorPretrainStage(self.config, self.model.generator, train, valid)
         if getattr(self.model, "generator", None) is not None:
-            self._start_finetune(train, valid, show_progress)
+            self._start_finetune(train, valid, train_fold)
         else:
             self._start_from_file()
         return FinetuneStage(self.config, self.model, train, valid, show_progress, self.started_from)
@@ -160,7 +176,12 @@ class NIFTrainer(Trainer):
             payload = self._load(file)
             self.started_from = {"file": Path(file).name, "epoch": payload["epoch"], **payload["early_stop"]}
 
-    def _start_finetune(self, train: CTRDataLoader, valid: CTRDataLoader | None, show_progress: bool) -> None:
+    def _start_finetune(
+        self,
+        train: CTRDataLoader,
+        valid: CTRDataLoader | None,
+        train_fold: Callable[[Stage], StageReport],
+    ) -> None:
         """Hands the generator over to stage 2 and computes its flows once per row."""
         generator, epochs = self.model.generator, self._generator_epochs()
         self.model.start_finetune()
@@ -179,7 +200,7 @@ class NIFTrainer(Trainer):
         if cross_fit:
             view, folds = train.dataset, self.config["cross_fit_folds"] or 2
             fold_of = folds_of_users(view.user_num, folds, self.config["seed"])
-            fitted = fit_fold_generators(self.config, generator, train, fold_of, epochs, show_progress)
+            fitted = fit_fold_generators(self.config, generator, train, fold_of, epochs, train_fold)
             fold_of_row = fold_of[view.inter_feat[view.uid_field]]
             for fold, fold_generator in enumerate(fitted):
                 self.flows.fill(view, view.inter_feat[ROW_ID][fold_of_row == fold], fold_generator)

@@ -1,4 +1,5 @@
 import collections
+import errno
 import os
 import pickle
 
@@ -55,13 +56,21 @@ def test_a_write_that_fails_leaves_the_old_file_as_it_was(tmp_path, monkeypatch)
 
     def half_write(value, file):
         file.write(b"half")
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(torch, "save", half_write)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match=r"best.pt \(No space left on device\): free space"):
         checkpoint.save(path, payload(nn.Linear(3, 2)))
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["best.pt"]
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "checkpoints").write_text("in the way")
+    with pytest.raises(
+        UserError, match=r"checkpoints/best.pt \(File exists\): free space or make the folder"
+    ):
+        checkpoint.save(tmp_path / "checkpoints" / "best.pt", payload(nn.Linear(3, 2)))
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from torch import nn
 from recbole_nif.errors import UserError
 from recbole_nif.trainer import checkpoint
 from recbole_nif.trainer.engine import Engine, build_optimizer
+from recbole_nif.trainer.loop import run_stage
 from recbole_nif.trainer.progress import Meter, Scalars
-from recbole_nif.trainer.stages import EarlyStopping, Settings, run_stage
+from recbole_nif.trainer.stages import EarlyStopping, Settings
 from tests.unit.doubles import FakeConfig
 from tests.unit.trainer_doubles import ScriptedStage, stage_config
 
@@ -88,9 +89,10 @@ def test_best_and_last_checkpoints_say_what_they_are(tmp_path):
     run(ScriptedStage([0.6, 0.8, 0.7], patience=5), tmp_path)
     best = checkpoint.load(tmp_path / "scripted-best.pt", expected_model="Tiny", expected_stage="scripted")
     last = checkpoint.load(tmp_path / "scripted-last.pt")
-    assert best["epoch"] == 1 and best["optimizer"] is None
+    assert best["epoch"] == 1 and "optimizer" not in best
     assert best["state_dict"]["weight"].item() == pytest.approx(AFTER[1])
-    assert last["epoch"] == 2 and last["early_stop"] == {"best": 0.8, "best_epoch": 1, "waited": 1}
+    assert (last["epoch"], last["step"], last["complete"]) == (3, 0, True)
+    assert last["early_stop"] == {"best": 0.8, "best_epoch": 1, "waited": 1}
     assert last["optimizer"]["param_groups"][0]["lr"] == 0.25
 
 

@@ -1,6 +1,7 @@
 """The trainer on a toy data set: both stages, flows, and what a stock pipeline hands over."""
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from recbole_nif.evaluation.flow_probe import FlowProbe, memorizes
 from recbole_nif.trainer import checkpoint
 from recbole_nif.trainer.cross_fit import fit_fold_generators, folds_of_users
 from recbole_nif.trainer.flow_cache import FlowCache
+from recbole_nif.trainer.loop import run_stage
+from recbole_nif.trainer.progress import Scalars
 from recbole_nif.trainer.trainer import NIFTrainer
 from tests.toy import toy_config, write_toy
 from tests.unit.trainer_doubles import TwoStage
@@ -190,7 +193,12 @@ def test_fold_generators_keep_the_flow_space_and_never_train_on_their_own_users(
     before = copy.deepcopy(full.state_dict())
     fold_of = torch.tensor([0, 0, 0, 0, 1, 1, 1])  # id 0 is padding
     first, second = fit_fold_generators(
-        run.config, full, run.loaders[0], fold_of, epochs=2, show_progress=False
+        run.config,
+        full,
+        run.loaders[0],
+        fold_of,
+        epochs=2,
+        train=partial(run_stage, config=run.config, folder=None, scalars=Scalars(None)),
     )
     for generator in (first, second):
         assert torch.equal(generator.vectors.weight, full.vectors.weight)
