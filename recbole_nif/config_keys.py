@@ -12,7 +12,7 @@ from recbole_nif.config_parsing import flatten, load_yaml
 from recbole_nif.errors import UserError
 from recbole_nif.resources import dataset_configs_dir, props_dir, recbole_properties_dir
 
-_RECBOLE_ARGUMENTS = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments}
+RECBOLE_ARGUMENTS = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments}
 
 # Mappings with a fixed set of keys; all other mappings (load_col, threshold, source, …) are free-form.
 NESTED_KEYS = {
@@ -75,7 +75,7 @@ class KeyCatalogue:
     def __init__(self, defaults: Iterable[Layer], model_name: str):
         self.model_name = model_name
         self.defaults: dict[str, list[Any]] = {}
-        self.legal = {"model", "dataset", *_RECBOLE_ARGUMENTS}
+        self.legal = {"model", "dataset", *RECBOLE_ARGUMENTS}
         self.notes: list[str] = []
         for layer in defaults:
             self.add(layer)

@@ -6,7 +6,7 @@ from typing import Any
 
 from recbole.config import Config
 
-from recbole_nif.config_keys import Layer, did_you_mean
+from recbole_nif.config_keys import RECBOLE_ARGUMENTS, Layer, did_you_mean
 from recbole_nif.config_parsing import deep_merge, load_yaml
 from recbole_nif.errors import UserError
 from recbole_nif.registry import ResolvedModel
@@ -93,9 +93,13 @@ def extend_stock_defaults(config: Config, model: ResolvedModel, dataset: str) ->
 
 
 def stock_resolved(config: Config) -> dict[str, Any]:
-    """What a stock Config of one of our models was given or defaulted, as NIFConfig takes it."""
+    """What a stock Config of one of our models was given or defaulted, as NIFConfig takes it.
+
+    Stock Config also takes every ``--key=value`` of the program that runs it, whatever it means there.
+    """
+    known = (RECBOLE_ARGUMENTS | config.internal_config_dict.keys()) - {*STOCK_CHOOSES, "MODEL_TYPE"}
     values = {**config.internal_config_dict, **config.external_config_dict}
-    values = {key: value for key, value in values.items() if key not in (*STOCK_CHOOSES, "MODEL_TYPE")}
+    values = {key: value for key, value in values.items() if key in known}
     values["eval_args"] = config["eval_args"]
     return values | {"model": config.model, "dataset": config.dataset}
 

@@ -261,8 +261,8 @@ def _wrap_load_data_and_model(module: ModuleType) -> None:
             return original(model_file)
         except pickle.UnpicklingError:
             raise UserError(
-                f"{model_file} is not a checkpoint of recbole_nif, and torch unpickles nothing by itself: for "
-                "a RecBole checkpoint that you trust, call register(trust_recbole_pickles=True)."
+                f"{model_file} is not a checkpoint of recbole_nif, and nothing is unpickled unasked: for a "
+                "RecBole checkpoint that you trust, call register(trust_recbole_pickles=True)."
             ) from None
 
     module.load_data_and_model = load_data_and_model

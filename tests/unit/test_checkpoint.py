@@ -67,9 +67,7 @@ def test_a_write_that_fails_leaves_the_old_file_as_it_was(tmp_path, monkeypatch)
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "checkpoints").write_text("in the way")
-    with pytest.raises(
-        UserError, match=r"checkpoints/best.pt \(File exists\): free space or make the folder"
-    ):
+    with pytest.raises(UserError, match=r"best.pt \(File exists\): free space or make the folder"):
         checkpoint.save(tmp_path / "checkpoints" / "best.pt", payload(nn.Linear(3, 2)))
 
 
