@@ -13,6 +13,7 @@ from recbole_nif import compat
 from recbole_nif.config import NIFConfig
 from recbole_nif.data.dataloader import CTRDataLoader
 from recbole_nif.data.dataset import CTRDataset
+from recbole_nif.evaluation.scored_rows import SCORES_FILE
 from recbole_nif.results import METRICS, read_result, result_record, result_table
 from recbole_nif.run_folder import RunFolder
 from recbole_nif.trainer.stages import SMALLER_IS_BETTER
@@ -75,6 +76,8 @@ def run_recbole_nif(
 
     durations = clock.seconds | {report.name: report.seconds for report in trainer.reports}
     record = result_record(config, views, trainer, durations)
+    if folder.writes and trainer.scored is not None:
+        trainer.scored.save(folder.path / SCORES_FILE)
     folder.write_result(record)
     return {
         **_finished(record, folder),

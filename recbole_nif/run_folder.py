@@ -1,4 +1,4 @@
-"""A run's folder: config.yaml, train.log, checkpoints/, tensorboard/ and result.json."""
+"""A run's folder: config.yaml, train.log, checkpoints/, tensorboard/, test_scores.npz and result.json."""
 
 import json
 import logging

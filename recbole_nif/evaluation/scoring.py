@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from recbole_nif.data.fields import ROW_ID
 from recbole_nif.device import to_device
 from recbole_nif.evaluation.baselines import item_rates
 from recbole_nif.evaluation.metrics import GAUCResult, auc, gauc, logloss
+from recbole_nif.evaluation.scored_rows import ScoredRows
 
 
 @dataclass(frozen=True)
@@ -43,17 +45,13 @@ class Evaluation:
 
 
 def evaluate_model(model: nn.Module, loader, config, show_progress: bool = False) -> Evaluation:
-    """AUC, LogLoss and GAUC (``gauc_weight``) of ``model`` on all rows of ``loader``.
+    """AUC, LogLoss and GAUC (``gauc_weight``) of ``model`` on all rows of ``loader``; see ``score_rows``."""
+    return evaluate_rows(score_rows(model, loader, config, show_progress), config)
 
-    In several processes every one scores its share and all compute the metrics of all rows.
 
-    Raises:
-        RuntimeError: the model predicts NaN.
-    """
-    users, labels, scores = predict_rows(model, loader, config, show_progress)
-    if np.isnan(scores).any():
-        raise RuntimeError(f"{type(model).__name__} predicts NaN for {int(np.isnan(scores).sum())} rows.")
-    return Evaluation.of(users, labels, scores, config["gauc_weight"])
+def evaluate_rows(rows: ScoredRows, config) -> Evaluation:
+    """AUC, LogLoss and GAUC (``gauc_weight``) of scored rows."""
+    return Evaluation.of(rows.user, rows.label, rows.score, config["gauc_weight"])
 
 
 def evaluate_item_rate(train, view, config) -> Evaluation:
@@ -65,23 +63,30 @@ def evaluate_item_rate(train, view, config) -> Evaluation:
 
 
 @torch.inference_mode()
-def predict_rows(
-    model: nn.Module, loader, config, show_progress: bool = False
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Users, labels and predicted probabilities of all rows of ``loader``, each [N].
+def score_rows(model: nn.Module, loader, config, show_progress: bool = False) -> ScoredRows:
+    """The predicted probabilities of all rows of ``loader``.
 
-    Probabilities are in full precision also when training uses AMP: half precision would tie many scores.
+    In several processes every one scores its share and all get all rows. Probabilities are in full precision
+    also when training uses AMP: half precision would tie many scores.
+
+    Raises:
+        RuntimeError: the model predicts NaN.
     """
     model.eval()
     device = config["device"]
-    users, labels, scores = [], [], []
+    row_ids, users, labels, scores = [], [], [], []
     for batch in tqdm(
         loader, desc="evaluate", unit="batch", leave=False, disable=None if show_progress else True
     ):
+        row_ids.append(batch[ROW_ID])
         users.append(batch[config["USER_ID_FIELD"]])
         labels.append(batch[config["LABEL_FIELD"]])
         scores.append(model.predict(to_device(batch, device)).reshape(-1))
-    return tuple(_gathered(torch.cat(parts), device).cpu().numpy() for parts in (users, labels, scores))
+    columns = (_gathered(torch.cat(parts), device) for parts in (row_ids, users, labels, scores))
+    rows = ScoredRows.ordered(*(column.cpu().numpy() for column in columns))
+    if np.isnan(rows.score).any():
+        raise RuntimeError(f"{type(model).__name__} predicts NaN for {int(np.isnan(rows.score).sum())} rows.")
+    return rows
 
 
 def _gathered(values: Tensor, device: torch.device) -> Tensor:

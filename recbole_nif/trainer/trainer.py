@@ -13,7 +13,8 @@ from torch import nn
 from recbole_nif.data.dataloader import CTRDataLoader
 from recbole_nif.data.fields import ROW_ID
 from recbole_nif.errors import UserError
-from recbole_nif.evaluation.scoring import Evaluation, evaluate_model
+from recbole_nif.evaluation.scored_rows import ScoredRows
+from recbole_nif.evaluation.scoring import Evaluation, evaluate_rows, score_rows
 from recbole_nif.run_folder import default_run_dir
 from recbole_nif.trainer import checkpoint
 from recbole_nif.trainer.cross_fit import fit_fold_generators, folds_of_users
@@ -36,6 +37,7 @@ class NIFTrainer(Trainer):
     Attributes:
         reports: one ``StageReport`` per stage that has run.
         evaluation: the last ``Evaluation`` that ``evaluate`` made, with what GAUC covers.
+        scored: the rows and scores that it was made of.
         saved_model_file, best_valid_score, best_valid_result: as in RecBole, of the last stage.
     """
 
@@ -56,6 +58,7 @@ class NIFTrainer(Trainer):
         self.best_valid_result: dict[str, float] | None = None
         self.reports: list[StageReport] = []
         self.evaluation: Evaluation | None = None
+        self.scored: ScoredRows | None = None
         self.flows: FlowCache | None = None
         self.started_from: dict = {}  # the checkpoint that model_file named
         self.resumes = bool(config["resume"])
@@ -122,7 +125,8 @@ class NIFTrainer(Trainer):
         loader = CTRDataLoader(self.config, eval_data._dataset, phase="test")
         if self.flows is not None:
             self.flows.attach(loader, self.model.generator)
-        self.evaluation = evaluate_model(self.model, loader, self.config, show_progress)
+        self.scored = score_rows(self.model, loader, self.config, show_progress)
+        self.evaluation = evaluate_rows(self.scored, self.config)
         return self.evaluation.metrics()
 
     def resume_checkpoint(self, resume_file):

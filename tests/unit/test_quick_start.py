@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 from recbole_nif.errors import UserError
+from recbole_nif.evaluation.metrics import auc
+from recbole_nif.evaluation.scored_rows import ScoredRows
 from recbole_nif.quick_start import run_recbole_nif
 from tests.toy import toy_config, write_toy
 from tests.unit.test_trainer import random_rows
@@ -39,13 +41,18 @@ def test_a_run_leaves_its_folder_and_returns_what_run_recbole_returns(settings, 
         "best_valid_score", "valid_score_bigger", "best_valid_result", "test_result", "run_dir",
     }  # fmt: skip
     run = tmp_path / "run"
-    assert {path.name for path in run.iterdir()} == {"config.yaml", "train.log", "checkpoints", "result.json"}
+    assert {path.name for path in run.iterdir()} == {
+        "config.yaml", "train.log", "checkpoints", "test_scores.npz", "result.json",
+    }  # fmt: skip
     record = json.loads((run / "result.json").read_text())
     assert set(record) == RESULT_KEYS
     assert record["test"]["auc"] == returned["test_result"]["auc"]
     assert record["valid"] == pytest.approx(dict(returned["best_valid_result"]))
     assert record["rows"]["train"] + record["rows"]["valid"] + record["rows"]["test"] == 240
     assert (record["rows"]["users"], record["parameters"] > 0) == (6, True)
+    scored = ScoredRows.load(run / "test_scores.npz")
+    assert len(scored.row_id) == record["rows"]["test"]
+    assert auc(scored.label, scored.score) == record["test"]["auc"]
     assert set(record["durations"]) == {"data", "finetune", "evaluate", "total"}
     last_lines = capsys.readouterr().out.strip().splitlines()
     assert last_lines[-1] == str(run / "result.json")
@@ -65,6 +72,7 @@ def test_stage_1_alone_has_no_test_result(settings, tmp_path):
     assert returned["test_result"] is None
     assert returned["best_valid_score"] == returned["best_valid_result"]["recall@50"]
     record = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert not (tmp_path / "run" / "test_scores.npz").exists()
     assert record["test"] is None and [stage["name"] for stage in record["stages"]] == ["pretrain"]
 
 
