@@ -25,15 +25,22 @@ class GAUCResult:
 
 
 @dataclass(frozen=True)
-class _GroupedAUC:
+class GroupedAUC:
+    """The AUC of every group, by ascending group."""
+
     auc: np.ndarray  # [G], NaN for a group with one class
     rows: np.ndarray  # [G]
     clicks: np.ndarray  # [G]
 
+    def weights(self, kind: str) -> np.ndarray:
+        """Weights [G] of a mean of the AUCs, 0 for a group with one class; ``kind`` as in ``gauc``."""
+        kinds = {"impressions": self.rows, "clicks": self.clicks, "uniform": np.ones_like(self.rows)}
+        return np.where(np.isnan(self.auc), 0.0, kinds[kind])
+
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     """Area under the ROC curve of ``scores`` [N] for 0/1 ``labels`` [N]; NaN when one class is absent."""
-    grouped = _grouped_auc(np.zeros(len(labels), dtype=np.int8), labels, scores)
+    grouped = grouped_auc(np.zeros(len(labels), dtype=np.int8), labels, scores)
     return float(grouped.auc[0]) if len(labels) else float("nan")
 
 
@@ -49,16 +56,12 @@ def gauc(
     """
     if weight not in GAUC_WEIGHTS:
         raise ValueError(f"GAUC weight {weight!r} is none of {', '.join(GAUC_WEIGHTS)}")
-    grouped = _grouped_auc(users, labels, scores)
-    covered = ~np.isnan(grouped.auc)
-    weights = {
-        "impressions": grouped.rows,
-        "clicks": grouped.clicks,
-        "uniform": np.ones_like(grouped.rows),
-    }[weight][covered].astype(np.float64)
-    value = float(np.average(grouped.auc[covered], weights=weights)) if covered.any() else float("nan")
+    grouped = grouped_auc(users, labels, scores)
+    weights = grouped.weights(weight)
+    covered = weights > 0
+    value = np.average(grouped.auc[covered], weights=weights[covered]) if covered.any() else np.nan
     return GAUCResult(
-        value=value,
+        value=float(value),
         users=len(grouped.rows),
         users_covered=int(covered.sum()),
         rows=len(labels),
@@ -67,11 +70,16 @@ def gauc(
     )
 
 
-def logloss(labels: np.ndarray, probabilities: np.ndarray, eps: float = 1e-15) -> float:
-    """Mean negative log likelihood of 0/1 ``labels`` [N]; probabilities are clipped as RecBole does."""
+def logloss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean of ``row_losses``; NaN without rows."""
+    return float(np.mean(row_losses(labels, probabilities))) if len(labels) else float("nan")
+
+
+def row_losses(labels: np.ndarray, probabilities: np.ndarray, eps: float = 1e-15) -> np.ndarray:
+    """Negative log likelihood [N] of 0/1 ``labels`` [N]; probabilities are clipped as RecBole does."""
     y = np.asarray(labels, dtype=np.float64)
     p = np.clip(np.asarray(probabilities, dtype=np.float64), eps, 1.0 - eps)
-    return float(-np.mean(y * np.log(p) + (1.0 - y) * np.log1p(-p))) if len(y) else float("nan")
+    return -(y * np.log(p) + (1.0 - y) * np.log1p(-p))
 
 
 def relaimpr(auc_model: float, auc_base: float) -> float:
@@ -84,7 +92,8 @@ def relaimpr(auc_model: float, auc_base: float) -> float:
     return ((auc_model - 0.5) / (auc_base - 0.5) - 1.0) * 100.0
 
 
-def _grouped_auc(groups: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> _GroupedAUC:
+def grouped_auc(groups: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> GroupedAUC:
+    """The AUC within every group of ``groups`` [N], by one sort."""
     scores = np.asarray(scores, dtype=np.float64)
     if np.isnan(scores).any():
         raise ValueError(f"{int(np.isnan(scores).sum())} of {len(scores)} scores are NaN")
@@ -109,7 +118,7 @@ def _grouped_auc(groups: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> 
     rank_sum = np.bincount(group_of[click], weights=rank[click], minlength=n_groups)
     pairs = clicks * (rows - clicks)
     wins = rank_sum - clicks * (clicks + 1) / 2.0
-    return _GroupedAUC(auc=np.where(pairs > 0, wins / np.maximum(pairs, 1), np.nan), rows=rows, clicks=clicks)
+    return GroupedAUC(auc=np.where(pairs > 0, wins / np.maximum(pairs, 1), np.nan), rows=rows, clicks=clicks)
 
 
 def _run_starts(values: np.ndarray) -> np.ndarray:
