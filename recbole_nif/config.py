@@ -12,7 +12,13 @@ from recbole.utils import EvaluatorType
 from recbole_nif import compat, registry
 from recbole_nif.config_device import choose_place
 from recbole_nif.config_keys import KeyCatalogue, Layer, did_you_mean
-from recbole_nif.config_layers import default_layers, merge_layers, tuned_file, value_metrics
+from recbole_nif.config_layers import (
+    changed_values,
+    default_layers,
+    merge_layers,
+    tuned_file,
+    value_metrics,
+)
 from recbole_nif.config_parsing import ConfigLoader, expand_dots, load_yaml, parse_argv, plain, text_values
 from recbole_nif.config_resume import resumed_layers
 from recbole_nif.errors import UserError
@@ -39,6 +45,7 @@ class NIFConfig(Config):
     Attributes:
         model_class: the model's class; ``config["model"]`` is its name and ``config["model_name"]`` the
             name for reports (``recbole.DIN``).
+        changed: the values that differ from the model's and the dataset's defaults, by dotted key.
         notes: sentences for the log, such as the tuned file in use or keys that the model does not read.
 
     Raises:
@@ -73,6 +80,7 @@ class NIFConfig(Config):
             self.notes.append(f"Using hyper-parameters tuned for this model and dataset: {tuned}")
         self._given = merge_layers([*defaults, *user_layers])
         self._given |= {"model": resolved.full_name, "dataset": self.dataset}
+        self.changed = changed_values(self._given, merge_layers(defaults))
         _refuse_unsupported(self._given)
         if not self._given["source"]:
             _check_dataset(self.dataset, self._given["data_path"])

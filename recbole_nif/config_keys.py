@@ -13,6 +13,7 @@ from recbole_nif.errors import UserError
 from recbole_nif.resources import dataset_configs_dir, props_dir, recbole_properties_dir
 
 RECBOLE_ARGUMENTS = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments}
+DATA_KEYS = {*dataset_arguments} - {"MAX_ITEM_LIST_LENGTH"}  # what the data are, whatever the model
 
 # Mappings with a fixed set of keys; all other mappings (load_col, threshold, source, …) are free-form.
 NESTED_KEYS = {

@@ -1,13 +1,13 @@
 """The default layers below a user's values, lowest first, and the named splits."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from recbole.config import Config
 
 from recbole_nif.config_keys import RECBOLE_ARGUMENTS, Layer, did_you_mean
-from recbole_nif.config_parsing import deep_merge, load_yaml
+from recbole_nif.config_parsing import deep_merge, flatten, load_yaml
 from recbole_nif.errors import UserError
 from recbole_nif.registry import ResolvedModel
 from recbole_nif.resources import dataset_configs_dir, props_dir, recbole_properties_dir
@@ -21,6 +21,9 @@ SPLIT_PRESETS = {
 CUSTOM_SPLIT = "custom"  # recorded for eval_args that no preset describes
 
 VALUE_METRIC = {"gauc": "UserAUC"}  # what a metric's name means here, where RecBole means a ranking metric
+
+NO_SETTINGS = ("model", "dataset", "run_dir", "resume", "checkpoint_dir", "data_path", "source.path")
+CHECKPOINTS = ("model_file", "pretrained_generator")
 
 # Chosen by RecBole's own Config in a stock pipeline, from keys that it must find as it left them.
 STOCK_CHOOSES = ("device", "use_gpu", "gpu_id")
@@ -60,6 +63,18 @@ def merge_layers(layers: Iterable[Layer]) -> dict[str, Any]:
         deep_merge(merged, layer.values)
     merged["split_preset"] = preset_name(merged["eval_args"])
     return merged
+
+
+def changed_values(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """By dotted key, the values of a run that differ from the defaults of its model and dataset.
+
+    Both as ``merge_layers`` makes them. Where things lie on a disk is no setting: folders are left out, and
+    of a checkpoint its file name is kept.
+    """
+    usual = dict(_leaves(defaults))
+    changed = {key: value for key, value in _leaves(values) if key not in usual or usual[key] != value}
+    changed = {key: value for key, value in changed.items() if key not in NO_SETTINGS}
+    return changed | {key: Path(changed[key]).name for key in CHECKPOINTS if changed.get(key)}
 
 
 def preset_name(eval_args: dict[str, Any]) -> str:
@@ -108,3 +123,7 @@ def _preset(name: str, origin: str) -> dict[str, Any]:
     if name not in SPLIT_PRESETS:
         raise UserError(f"Unknown split_preset {name!r} in {origin}{did_you_mean(str(name), SPLIT_PRESETS)}")
     return SPLIT_PRESETS[name]
+
+
+def _leaves(values: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    return ((key, value) for key, value in flatten(values) if not isinstance(value, Mapping))

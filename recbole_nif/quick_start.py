@@ -14,7 +14,8 @@ from recbole_nif.config import NIFConfig
 from recbole_nif.data.dataloader import CTRDataLoader
 from recbole_nif.data.dataset import CTRDataset
 from recbole_nif.evaluation.scored_rows import SCORES_FILE
-from recbole_nif.results import METRICS, read_result, result_record, result_table
+from recbole_nif.publish.tables import result_table
+from recbole_nif.results import METRICS, read_result, result_record
 from recbole_nif.run_folder import RunFolder
 from recbole_nif.trainer.stages import SMALLER_IS_BETTER
 from recbole_nif.trainer.trainer import NIFTrainer

@@ -61,7 +61,7 @@ class RunFolder:
             else:
                 settings = {key: value for key, value in config.resolved().items() if key not in OF_THE_PLACE}
                 text = yaml.safe_dump(settings, sort_keys=True, allow_unicode=True)
-                write_whole(self.path / "config.yaml", text)
+                write_text(self.path / "config.yaml", text)
         except OSError as error:
             raise UserError(
                 f"Cannot write the run folder {self.path} ({error.strerror}): free space or set run_dir."
@@ -134,10 +134,10 @@ class _PlainFormatter(logging.Formatter):
 
 def write_json(path: Path, record: Mapping) -> None:
     """Writes strict JSON whole or not at all; NaN and infinite numbers become null."""
-    write_whole(path, json.dumps(finite(record), indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(finite(record), indent=2, allow_nan=False) + "\n")
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Writes a text file whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

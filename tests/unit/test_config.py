@@ -482,3 +482,29 @@ def test_props_come_from_the_package_in_a_wheel_and_from_beside_it_in_a_checkout
 def test_every_default_of_ours_is_a_legal_key_of_the_right_kind():
     overall = load_yaml(resources.props_dir() / "overall.yaml")
     assert config(config_dict=overall, model="LR").notes == []
+
+
+# --- what differs from the defaults
+
+
+@pytest.mark.parametrize(
+    ("argv", "changed"),
+    [
+        ((), {}),
+        (("--seed=3", "--mlp_hidden_size=[64]"), {"seed": 3, "mlp_hidden_size": [64]}),
+        (("--learning_rate=1e-3", "--split_preset=user_time"), {}),  # given, but as it is anyway
+        (
+            ("--split_preset=random",),
+            {"split_preset": "random", "eval_args.order": "RO", "eval_args.group_by": "none"},
+        ),
+        (("--clip_grad_norm={max_norm: 5.0}",), {"clip_grad_norm.max_norm": 5.0}),
+        (("--run_dir=a/b", "--data_path=c/", "--model_file=a/b/best.pt"), {"model_file": "best.pt"}),
+    ],
+)
+def test_a_run_knows_by_which_settings_it_differs_from_its_models_defaults(argv, changed):
+    assert config(*argv).changed == changed
+
+
+def test_the_datasets_own_defaults_are_no_change():
+    assert config(model="AMEN").resolved()["pretrain_epochs"] == 8  # 20 elsewhere
+    assert config("--pretrain_epochs=20", model="AMEN").changed == {"pretrain_epochs": 20}

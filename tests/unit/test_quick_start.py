@@ -12,8 +12,8 @@ from tests.unit.test_trainer import random_rows
 from tests.unit.trainer_doubles import TwoStage
 
 RESULT_KEYS = {
-    "schema", "model", "dataset", "seed", "split", "history", "rows", "source", "stages", "valid", "test",
-    "baselines", "parameters", "durations", "peak_memory_mb", "versions", "device", "threads",
+    "schema", "model", "dataset", "seed", "settings", "split", "history", "rows", "source", "stages", "valid",
+    "test", "baselines", "parameters", "durations", "peak_memory_mb", "versions", "device", "threads",
     "git_commit", "date",
 }  # fmt: skip
 
@@ -56,7 +56,8 @@ def test_a_run_leaves_its_folder_and_returns_what_run_recbole_returns(settings, 
     assert set(record["durations"]) == {"data", "finetune", "evaluate", "total"}
     last_lines = capsys.readouterr().out.strip().splitlines()
     assert last_lines[-1] == str(run / "result.json")
-    assert last_lines[-3].startswith("| DeepFM | clicks | strict | toy user_time (cut) |")
+    assert last_lines[-3].startswith("| DeepFM epochs=2 ")
+    assert record["settings"]["epochs"] == 2 and "data_path" not in record["settings"]
 
 
 def test_the_stored_configuration_reproduces_the_run(settings, tmp_path):

@@ -1,0 +1,140 @@
+"""Paired differences between rows of a table: which pairs, and a markdown table with 95 % intervals."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from recbole_nif.errors import UserError
+from recbole_nif.evaluation.compare import (
+    METRICS,
+    DelongTest,
+    Difference,
+    Resampled,
+    delong,
+    paired_differences,
+    resample_users,
+)
+from recbole_nif.evaluation.scored_rows import SCORES_FILE, ScoredRows
+from recbole_nif.publish.runs import Row, Run, Table
+from recbole_nif.publish.tables import NOTHING, bullets, markdown, number
+
+RESAMPLES = 1000
+
+# A model's fair rival sees the same past: (model, its rival, what the rival is told besides)
+RIVALS = (("AMEN", "NIFDIN", {"history": "all_with_label"}),)
+
+COLUMNS = (
+    "difference", "seeds", "AUC", "excludes 0", "AUC by seed", "DeLong p by seed", "GAUC", "LogLoss",
+)  # fmt: skip
+
+EXPLANATION = f"""\
+First minus second, mean over the seeds that both have, on the same test rows. Intervals: 95 % of
+{RESAMPLES:,} bootstrap resamples of users, the same users for all seeds; they cover the choice of test users,
+not of seeds, for which see the differences by seed. DeLong's test takes rows as independent. Of two LogLosses
+the lower is better."""
+
+Pair = tuple[Row, Row]
+
+
+def default_pairs(table: Table) -> list[Pair]:
+    """Every variant minus its model's default row, and models minus their rivals."""
+    pairs = []
+    for row in table.rows:
+        bases = [base for base in table.rows if base.is_base_of(row)]
+        pairs += [(row, min(bases, key=lambda base: len(base.variant)))] if bases else []
+    for model, rival, told in RIVALS:
+        row = table.default_of(model)
+        wanted = row.variant | told if row else None
+        pairs += [(row, other) for other in table.rows if (other.model, other.variant) == (rival, wanted)]
+    return pairs
+
+
+def difference_table(pairs: Iterable[Pair]) -> str:
+    """The markdown table of pairs, and why figures are missing; "" without pairs."""
+    pairs = list(dict.fromkeys(pairs))
+    if not pairs:
+        return ""
+    scores = _Scores([run for pair in pairs for row in pair for run in row.runs])
+    compared = [_compare(pair, scores) for pair in pairs]
+    notes = dict.fromkeys(note for _, reasons in compared for note in reasons)
+    return markdown(COLUMNS, [line for line, _ in compared]) + bullets(notes)
+
+
+def _compare(pair: Pair, scores: "_Scores") -> tuple[list[str], list[str]]:
+    """The line of a pair, and the reasons for what is missing in it."""
+    first, second = pair
+    name = f"{first.label} − {second.label}"
+    common = sorted(first.by_seed.keys() & second.by_seed.keys())
+    reasons = [] if common else [f"{name}: no seed in common."]
+    seeds = []
+    for seed in common:
+        reason = scores.not_comparable(first.by_seed[seed], second.by_seed[seed])
+        reasons += [reason] if reason else []
+        seeds += [] if reason else [seed]
+    if not seeds:
+        return [name, *[NOTHING] * (len(COLUMNS) - 1)], reasons
+    runs = [[row.by_seed[seed] for seed in seeds] for row in pair]
+    found = paired_differences(*([scores.resampled(run) for run in side] for side in runs))
+    tests = [scores.delong(*both) for both in zip(*runs, strict=True)]
+    line = [
+        name,
+        ", ".join(map(str, seeds)),
+        _interval(found["auc"]),
+        _verdict(found["auc"]),
+        " ".join(number(value, sign="+") for value in found["auc"].by_seed),
+        " ".join(_p_value(test) for test in tests),
+        *(_interval(found[metric]) for metric in METRICS if metric != "auc"),
+    ]
+    return line, reasons
+
+
+class _Scores:
+    """The test scores of runs, read once, and their bootstrap resamples, drawn once."""
+
+    def __init__(self, runs: Sequence[Run]):
+        self._rows = {run: _read(run) for run in runs}
+        users = [rows.user for rows in self._rows.values() if rows is not None]
+        self._users = np.unique(np.concatenate(users)) if users else np.empty(0)
+        self._resampled: dict[Run, Resampled] = {}
+
+    def not_comparable(self, first: Run, second: Run) -> str | None:
+        """Why two runs cannot be compared, None if they can."""
+        for run in (first, second):
+            if self._rows[run] is None:
+                return f"{run.name} has no {SCORES_FILE} that can be read."
+        same = self._rows[first].same_rows(self._rows[second])
+        return None if same else f"{first.name} and {second.name} were not tested on the same rows."
+
+    def resampled(self, run: Run) -> Resampled:
+        if run not in self._resampled:
+            weight = run.record["test"].get("gauc_weight") or "impressions"
+            self._resampled[run] = resample_users(self._rows[run], self._users, weight, RESAMPLES)
+        return self._resampled[run]
+
+    def delong(self, first: Run, second: Run) -> DelongTest:
+        rows = self._rows[first]
+        return delong(rows.label, rows.score, self._rows[second].score)
+
+
+def _read(run: Run) -> ScoredRows | None:
+    """The test scores of a run; None for a copy of its record, and for a run that did not keep them."""
+    try:
+        return ScoredRows.load(run.file.with_name(SCORES_FILE)) if run.is_folder else None
+    except UserError:
+        return None
+
+
+def _interval(difference: Difference) -> str:
+    low, high = (number(bound, sign="+") for bound in (difference.low, difference.high))
+    return f"{number(difference.value, sign='+')} [{low}, {high}]"
+
+
+def _verdict(difference: Difference) -> str:
+    word = "yes" if difference.excludes_zero else "no"
+    if len(difference.by_seed) == 1:
+        return f"{word}; one seed: no sign claimed"
+    return f"{word}; seeds disagree" if min(difference.by_seed) < 0 < max(difference.by_seed) else word
+
+
+def _p_value(test: DelongTest) -> str:
+    return "<.001" if test.p_value < 0.001 else f"{test.p_value:.3f}".removeprefix("0")

@@ -1,0 +1,215 @@
+"""Finished runs as rows of tables: which ones differ by the seed only, and what a row is called."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from recbole_nif.config_keys import DATA_KEYS
+from recbole_nif.config_layers import changed_values, default_layers, merge_layers
+from recbole_nif.config_parsing import load_yaml
+from recbole_nif.registry import resolve_model
+from recbole_nif.results import read_result
+
+RESULT_FILE = "result.json"
+
+# Said by the heading of a table
+IN_HEADING = {
+    "eval_args", "split_preset", "split_ties", "order_precision", "history_ties", "history_until",
+}  # fmt: skip
+# Without influence on what is learned and how well it scores
+INDIFFERENT = {
+    "seed", "device", "use_gpu", "gpu_id", "worker", "state", "show_progress", "log_every", "log_wandb",
+    "wandb_project", "tensorboard", "save_step", "metrics", "eval_batch_size", "flow_cache",
+    "flow_cache_memory_mb", "encoding",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run.
+
+    Attributes:
+        record: its result.json.
+        settings: the values that differ from the defaults of its model and dataset, by dotted key.
+        file: the result.json, None for a record in memory.
+        settings_known: False for a record of an older version without the run's config.yaml beside it;
+            ``settings`` then tells of split and history only.
+    """
+
+    record: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    file: Path | None = None
+    settings_known: bool = True
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any], file: Path | None = None) -> "Run":
+        """A run by its record, and the file that holds it."""
+        if record.get("settings") is not None:
+            return cls(record, record["settings"], file)
+        config = file.with_name("config.yaml") if file and file.name == RESULT_FILE else None
+        known = config is not None and config.is_file()
+        values = load_yaml(config) if known else _told_by(record)
+        defaults = merge_layers(default_layers(resolve_model(record["model"]), record["dataset"]))
+        return cls(record, changed_values(values, defaults), file, known)
+
+    @property
+    def seed(self) -> int:
+        return self.record["seed"]
+
+    @property
+    def name(self) -> str:
+        """What to call it in a published note, which is no place for paths of a machine."""
+        if self.file is None:
+            return f"{self.label}, seed {self.seed}"
+        return self.file.resolve().parent.name if self.is_folder else self.file.name
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the record lies in the run's own folder, where further files of the run are."""
+        return self.file is not None and self.file.name == RESULT_FILE
+
+    @cached_property
+    def variant(self) -> dict[str, Any]:
+        """The settings that a row's label must tell."""
+        told = IN_HEADING | INDIFFERENT | DATA_KEYS
+        return {key: value for key, value in sorted(self.settings.items()) if _top(key) not in told}
+
+    @cached_property
+    def data(self) -> str:
+        """The settings of the data, where they are not the dataset's own."""
+        settings = sorted(self.settings.items())
+        return ", ".join(setting(*item) for item in settings if _top(item[0]) in DATA_KEYS)
+
+    @cached_property
+    def label(self) -> str:
+        """The model and its variant, such as ``AMEN use_sam=False``."""
+        return " ".join([self.record["model"], *(setting(*item) for item in self.variant.items())])
+
+    @property
+    def conditions(self) -> str:
+        """What runs of one table share: the rows, and what a row may see of the past."""
+        record = self.record
+        history = {key: record["history"].get(key) for key in ("ties", "until")}
+        shared = [record["dataset"], self.data, record["split"], record["rows"], history]
+        return json.dumps(shared, sort_keys=True)
+
+
+def setting(key: str, value: Any) -> str:
+    """``key=value`` without spaces."""
+    return f"{key}={value}".replace(" ", "")
+
+
+def _top(key: str) -> str:
+    return key.partition(".")[0]
+
+
+def _told_by(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Configuration values that every result.json holds."""
+    split, history = record["split"], record["history"]
+    return {
+        "split_preset": split["preset"],
+        "split_ties": split["ties"],
+        "history": history["kind"],
+        "history_ties": history["ties"],
+        "history_until": history["until"],
+        "MAX_ITEM_LIST_LENGTH": history["length"],
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """Runs that differ by the seed only, by ascending seed."""
+
+    label: str
+    runs: tuple[Run, ...]
+
+    @property
+    def model(self) -> str:
+        return self.runs[0].record["model"]
+
+    @property
+    def variant(self) -> dict[str, Any]:
+        return self.runs[0].variant
+
+    @property
+    def by_seed(self) -> dict[int, Run]:
+        return {run.seed: run for run in self.runs}
+
+    def values(self, metric: str) -> list[float | None]:
+        """The metric on the test rows, by seed; None where it is undefined."""
+        return [run.record["test"].get(metric) for run in self.runs]
+
+    def is_base_of(self, other: "Row") -> bool:
+        """Whether ``other`` is the same model with further settings."""
+        return self.model == other.model and self.variant.items() < other.variant.items()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows on the same conditions: a model's default first, its variants after it; and what was left out."""
+
+    rows: list[Row]
+    runs: list[Run]
+    notes: list[str]
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """The record of any of its runs, for what they share."""
+        return self.runs[0].record
+
+    def row(self, label: str) -> Row | None:
+        """The row of that name."""
+        return next((row for row in self.rows if row.label == label), None)
+
+    def default_of(self, model: str) -> Row | None:
+        """The model's row with the fewest settings of its own."""
+        return min((row for row in self.rows if row.model == model), key=_settings, default=None)
+
+
+def read_runs(paths: Iterable[str | Path]) -> list[Run]:
+    """The runs in folders or result.json files.
+
+    Raises:
+        UserError: a path holds no result.
+    """
+    files = [path / RESULT_FILE if path.is_dir() else path for path in map(Path, paths)]
+    return [Run.of(read_result(file), file) for file in files]
+
+
+def tables_of(runs: Sequence[Run]) -> list[Table]:
+    """The runs by conditions, in order of appearance; of a row's seed the latest run counts."""
+    return [_table(group) for group in _groups(runs, lambda run: run.conditions)]
+
+
+def _table(runs: list[Run]) -> Table:
+    notes = [f"{run.name} was not tested (stage 1 only)." for run in runs if not run.record["test"]]
+    tested = [run for run in runs if run.record["test"]]
+    rows = []
+    for same in _groups(tested, lambda run: run.label):
+        # of a run and the copy of its record the run counts: it has the scores
+        latest = {run.seed: run for run in sorted(same, key=lambda run: (run.record["date"], run.is_folder))}
+        left_out = [run.name for run in same if run is not latest[run.seed]]
+        notes += [f"{name} is left out: a later run has the same settings and seed." for name in left_out]
+        rows.append(Row(same[0].label, tuple(latest[seed] for seed in sorted(latest))))
+        if len({run.record["git_commit"] for run in latest.values()}) > 1:
+            notes.append(f"{same[0].label}: its runs are of different commits, whose defaults may differ.")
+    models = list(dict.fromkeys(row.model for row in rows))
+    rows.sort(key=lambda row: (models.index(row.model), _settings(row)))
+    unknown = [run.name for run in tested if not run.settings_known]
+    if unknown:
+        notes.append(f"Of settings only split and history are known: {', '.join(unknown)}.")
+    return Table(rows, runs, notes)
+
+
+def _settings(row: Row) -> tuple[int, str]:
+    return len(row.variant), row.label
+
+
+def _groups(runs: Iterable[Run], key) -> list[list[Run]]:
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(key(run), []).append(run)
+    return list(groups.values())

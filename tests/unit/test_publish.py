@@ -1,0 +1,232 @@
+"""Tables of runs: what a row is, mean and deviation over seeds, what is kept beside them."""
+
+import json
+
+import pytest
+import yaml
+
+from recbole_nif.publish.command import collect, document, main
+from recbole_nif.publish.runs import Run, read_runs, tables_of
+from recbole_nif.publish.tables import result_table
+from tests.unit.run_doubles import make_record, table_lines, write_run
+
+
+def lines_of(*records):
+    return table_lines(result_table(records))
+
+
+# --- what a row is
+
+
+def test_a_row_is_named_by_its_model_and_by_what_is_not_default_nor_said_elsewhere():
+    settings = {
+        "use_sam": False, "mlp_hidden_size": [64, 32], "seed": 7, "device": "cpu", "history_ties": "order",
+        "eval_args.order": "RO", "split_preset": "random",
+    }  # fmt: skip
+    assert Run.of(make_record(settings=settings)).label == "AMEN mlp_hidden_size=[64,32] use_sam=False"
+    assert Run.of(make_record()).label == "AMEN"
+
+
+def test_seeds_of_the_same_settings_are_one_row_with_mean_and_sample_deviation():
+    stage = {"rows_per_second": 10000.0, "epochs_run": 9, "best_epoch": 5, "facts": {}}
+    baseline, row = lines_of(
+        make_record("LR", 0.80, seed=2021),
+        make_record("LR", 0.82, seed=2020, stages=[stage], durations={"total": 1800.0}),
+    )
+    assert baseline == ["item rate", "", "", "0.7000", "0.6500", "0.5000", "", "", "", ""]
+    assert row == [
+        "LR", "clicks", "2: 2020, 2021",
+        "0.8100 ± 0.0141", "undefined", "0.4321 ± 0.0000",  # sqrt(2) / 100
+        "+0.00 %", "7–9, best 4–6", "11,173", "1",
+    ]  # fmt: skip
+
+
+def test_one_seed_claims_no_sign():
+    assert lines_of(make_record())[-1][2] == "one seed (2020): no sign claimed"
+
+
+def test_speeds_of_several_devices_have_no_mean():
+    records = [make_record(seed=1), make_record(seed=2, threads=1)]
+    assert lines_of(*records)[-1][8] == "several devices"
+
+
+def test_relaimpr_compares_means_with_the_plainest_lr():
+    lines = lines_of(
+        make_record("LR", 0.9, settings={"embedding_size": 4}),
+        make_record("LR", 0.74, seed=1),
+        make_record("LR", 0.76, seed=2),
+        make_record("AMEN", 0.8),
+    )
+    assert [(line[0], line[6]) for line in lines[1:]] == [
+        ("LR", "+0.00 %"), ("LR embedding_size=4", "+60.00 %"), ("AMEN", "+20.00 %"),
+    ]  # fmt: skip
+
+
+def test_an_undefined_auc_has_no_relaimpr():
+    lines = lines_of(make_record("LR", 0.75), make_record("AMEN", None))
+    assert lines[-1][3:7] == ["undefined", "undefined", "0.4321", ""]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"dataset": "ml-1m"},
+        {"split": {"preset": "random"}},
+        {"split": {"ties": "whole"}},
+        {"history": {"ties": "order"}},
+        {"history": {"until": "train"}},
+        {"rows": {"test": 99}},
+        {"settings": {"threshold.rating": 3}},
+    ],
+)
+def test_runs_on_other_conditions_are_in_a_table_of_their_own(other):
+    text = result_table([make_record("LR", 0.75), make_record("LR", 0.7, seed=1, **other)])
+    assert text.count("## ") == 2
+    assert [line[0] for line in table_lines(text)] == ["item rate", "LR", "item rate", "LR"]
+
+
+def test_the_heading_says_what_the_figures_hold_for():
+    assert result_table([make_record()]).splitlines()[:3] == [
+        "## ml-100k: user_time, ties cut, histories strict, online",
+        "",
+        "Rows: 8,000 training, 1,000 validation, 100 test, 60 users, 70 items.",
+    ]
+
+
+def test_how_the_data_were_read_is_in_the_heading_and_not_in_the_names_of_rows():
+    text = result_table([make_record(settings={"threshold.rating": 3, "load_col.item": ["item_id", "year"]})])
+    assert text.splitlines()[2].endswith(
+        " 70 items. Data: load_col.item=['item_id','year'], threshold.rating=3."
+    )
+    assert table_lines(text)[-1][0] == "AMEN"
+
+
+def test_every_baseline_that_a_run_holds_comes_first():
+    more = {"item_rate": None, "item_user_recent_rate": {"auc": 0.75, "gauc": None, "logloss": 0.4}}
+    lines = lines_of(make_record("LR"), make_record("AMEN", baselines=more))
+    assert [line[0] for line in lines] == ["item rate", "item user recent rate", "LR", "AMEN"]
+    assert lines[1][3:6] == ["0.7500", "undefined", "0.4000"]
+
+
+def test_a_baseline_that_differs_by_seed_is_averaged():
+    other = {"item_rate": {"auc": 0.72, "gauc": 0.65, "logloss": 0.5}}
+    assert lines_of(make_record(seed=1), make_record(seed=2, baselines=other))[0][3:5] == [
+        "0.7100 ± 0.0141",
+        "0.6500",
+    ]
+
+
+def test_the_later_of_two_runs_with_the_same_seed_counts_and_the_other_is_named(tmp_path):
+    write_run(tmp_path / "new", make_record(auc=0.8, date="2026-11-23"))
+    write_run(tmp_path / "old", make_record(auc=0.9, date="2026-11-22"))
+    text = document(tables_of(read_runs([tmp_path / "new", tmp_path / "old"])))
+    assert table_lines(text)[-1][3] == "0.8000"
+    assert "- old is left out: a later run has the same settings and seed." in text
+
+
+def test_a_run_counts_before_the_copy_of_its_record(tmp_path):
+    run = write_run(tmp_path / "run", make_record())
+    (tmp_path / "copy.json").write_text((run / "result.json").read_text())
+    for order in ([run, tmp_path / "copy.json"], [tmp_path / "copy.json", run]):
+        (table,) = tables_of(read_runs(order))
+        assert [kept.name for kept in table.rows[0].runs] == ["run"]
+
+
+def test_seeds_of_different_commits_are_averaged_and_told():
+    text = result_table([make_record(seed=1), make_record(seed=2, git_commit="fedcba")])
+    assert "- AMEN: its runs are of different commits, whose defaults may differ." in text
+    assert "commits" not in result_table(
+        [make_record(seed=1), make_record("LR", seed=2, git_commit="fedcba")]
+    )
+
+
+def test_a_run_of_stage_1_alone_is_named_and_has_no_row():
+    text = result_table([make_record(test=None)])
+    assert [line[0] for line in table_lines(text)] == ["item rate"]
+    assert "- AMEN, seed 2020 was not tested (stage 1 only)." in text
+
+
+# --- records of older versions
+
+
+def test_settings_that_a_record_lacks_are_read_from_the_config_beside_it(tmp_path):
+    record = make_record(history={"kind": "all_with_label"})
+    del record["settings"]
+    run = write_run(tmp_path / "run", record)
+    (run / "config.yaml").write_text(yaml.safe_dump({"use_sam": False, "moveline_length": 50, "epochs": 50}))
+    assert read_runs([run])[0].label == "AMEN use_sam=False"
+
+
+def test_without_it_only_history_is_known_and_the_table_says_so(tmp_path):
+    record = make_record("NIFDIN", history={"kind": "all_with_label"})
+    del record["settings"]
+    (tmp_path / "old.json").write_text(json.dumps(record))
+    text = document(tables_of(read_runs([tmp_path / "old.json"])))
+    assert table_lines(text)[-1][0] == "NIFDIN history=all_with_label"
+    assert "- Of settings only split and history are known: old.json." in text
+
+
+# --- the file
+
+
+def test_the_file_says_what_made_it_and_holds_no_path_of_the_machine(tmp_path, capsys):
+    first = write_run(tmp_path / "a", make_record(seed=1))
+    versions = {"recbole_nif": "0.2.0", "torch": "2.13.0"}
+    second = write_run(tmp_path / "b", make_record(seed=2, versions=versions, settings={"use_sam": False}))
+    out = tmp_path / "results" / "ml-100k.md"
+    assert main([str(first), str(second), "--out", str(out)]) == 0
+    text = out.read_text()
+    assert text.startswith("# Results on ml-100k\n\nWritten by `recbole-nif results`, not by hand.")
+    assert "- Runs: 2, finished on 2026-11-22.\n- Devices: A CPU (threads: 2).\n" in text
+    assert "- Commits: 0123456789-dirty.\n- Versions: recbole_nif 0.1.0 and 0.2.0, torch 2.13.0.\n" in text
+    assert str(tmp_path) not in text and text.endswith("\n")
+    assert capsys.readouterr().out == f"{out}\n"
+    assert [path.name for path in out.parent.iterdir()] == ["ml-100k.md"]
+
+
+def test_an_unknown_row_is_told_with_the_ones_there_are(tmp_path, capsys):
+    run = write_run(tmp_path / "a", make_record())
+    assert main([str(run), "--against", "AMNE"]) == 2
+    assert "No row is called 'AMNE'; did you mean 'AMEN'? There are: AMEN." in capsys.readouterr().err
+
+
+def test_rows_of_different_tables_are_not_compared(tmp_path, capsys):
+    runs = [
+        write_run(tmp_path / "a", make_record("AMEN")),
+        write_run(tmp_path / "b", make_record("LR", rows={"test": 7})),
+    ]
+    assert main([*map(str, runs), "--compare", "AMEN", "LR"]) == 2
+    assert "AMEN and LR were run on different conditions" in capsys.readouterr().err
+
+
+# --- the evidence
+
+
+def test_records_are_collected_under_names_that_tell_the_runs_apart(tmp_path):
+    records = [
+        make_record(seed=1, settings={"seed": 1, "device": "cpu"}),
+        make_record(seed=1, settings={"pretrained_generator": "a b/c.pt", "use_sam": False}),
+        make_record(seed=1, settings={"history_ties": "order"}, history={"ties": "order"}),
+        make_record("my.module:Net", seed=3, split={"preset": "custom"}),
+    ]
+    runs = [write_run(tmp_path / str(place), record) for place, record in enumerate(records)]
+    written = collect(tables_of(read_runs(runs)), tmp_path / "kept")
+    assert sorted(path.name for path in written) == sorted(
+        path.name for path in (tmp_path / "kept").iterdir()
+    )
+    assert {path.name for path in written} == {
+        "AMEN-user_time-s1.json",
+        "AMEN-pretrained_generator=ab_c.pt-use_sam=False-user_time-s1.json",
+        "AMEN-history_ties=order-user_time-s1.json",
+        "Net-custom-s3.json",
+    }
+    assert json.loads((tmp_path / "kept" / "AMEN-user_time-s1.json").read_text()) == records[0]
+
+
+def test_two_runs_of_one_name_are_not_written_over_each_other(tmp_path, capsys):
+    runs = [
+        write_run(tmp_path / str(place), make_record(rows={"test": place}, settings={})) for place in (1, 2)
+    ]
+    assert main([*map(str, runs), "--collect", str(tmp_path / "kept")]) == 2
+    assert "would both be AMEN-user_time-s2020.json" in capsys.readouterr().err
+    assert not (tmp_path / "kept").exists()
