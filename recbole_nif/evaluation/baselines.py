@@ -1,4 +1,4 @@
-"""Baselines that need no model: the item's click rate, popularity, and the item after the last click.
+"""Baselines that need no model: click rates of item and user, popularity, the item after the last click.
 
 They answer what a learned number is worth: a click model must beat the item rate, a generated flow must
 beat popularity and the first-order Markov chain.
@@ -9,16 +9,34 @@ from torch import Tensor
 
 from recbole_nif.data.event_log import EventLog
 
+PRIOR_ROWS = 10.0  # a rate is shrunk as if there were that many more rows of the overall rate
 
-def item_rates(log: EventLog, train_rows: Tensor, n_items: int, prior_rows: float = 10.0) -> Tensor:
-    """Click rate of every item in training, [n_items] float64.
 
-    It is shrunk to the overall rate as if every item had ``prior_rows`` more rows of that rate.
-    """
+def item_rates(log: EventLog, train_rows: Tensor, n_items: int, prior_rows: float = PRIOR_ROWS) -> Tensor:
+    """Click rate of every item in training, shrunk to the overall rate, [n_items] float64."""
     items, clicked = _item(log, train_rows), _clicked(log, train_rows)
     rows = torch.bincount(items, minlength=n_items)
     clicks = torch.bincount(items, weights=clicked.double(), minlength=n_items)
     return (clicks + prior_rows * clicked.double().mean()) / (rows + prior_rows)
+
+
+def history_rates(
+    log: EventLog, train_rows: Tensor, rows: Tensor, last: int | None = None, prior_rows: float = PRIOR_ROWS
+) -> Tensor:
+    """Click rate of the labelled events that each row may see, shrunk to training's rate, [N] float64.
+
+    last: counts only that many events, the latest ones.
+    """
+    begin, end = log.visible(rows)
+    label = log.label
+    if log.samples is not None:
+        begin, end = log.samples.range(begin, end)
+        label = label[log.samples.positions.long()]
+    if last is not None:
+        begin = torch.maximum(begin, end - last)
+    before = torch.cat([torch.zeros(1, dtype=torch.int64), label.long().cumsum(0)])
+    prior = _clicked(log, train_rows).double().mean()
+    return (before[end] - before[begin] + prior_rows * prior) / (end - begin + prior_rows)
 
 
 def popularity_recall(train_item_count: Tensor, targets: Tensor, ks: tuple[int, ...]) -> dict[int, float]:

@@ -6,14 +6,17 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from recbole_nif.data.fields import ROW_ID
 from recbole_nif.device import to_device
-from recbole_nif.evaluation.baselines import item_rates
+from recbole_nif.evaluation.baselines import history_rates, item_rates
 from recbole_nif.evaluation.metrics import GAUCResult, auc, gauc, logloss
 from recbole_nif.evaluation.scored_rows import ScoredRows
+
+RECENT = 8  # events of the recent rate
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,29 @@ def evaluate_item_rate(train, view, config) -> Evaluation:
     rows = view.inter_feat
     users, labels, items = rows[view.uid_field], rows[view.label_field], rows[view.iid_field]
     return Evaluation.of(users.numpy(), labels.numpy(), rate[items].numpy(), config["gauc_weight"])
+
+
+def evaluate_item_user_recent(train, valid, view, config) -> Evaluation:
+    """The stronger trivial baseline: rates of the item, of the user and of its last ``RECENT`` events.
+
+    A logistic regression on their log odds combines them. It is fitted on the rows of ``valid``, for a
+    training row's own label is part of its item's rate; on those of ``train`` where ``valid`` has one class.
+    """
+    label = config["LABEL_FIELD"]
+    fitted = valid if len(valid.inter_feat[label].unique()) == 2 else train
+    regression = LogisticRegression().fit(_log_odds(train, fitted), fitted.inter_feat[label].numpy())
+    rows = view.inter_feat
+    scores = regression.predict_proba(_log_odds(train, view))[:, 1]
+    return Evaluation.of(rows[view.uid_field].numpy(), rows[label].numpy(), scores, config["gauc_weight"])
+
+
+def _log_odds(train, view) -> np.ndarray:
+    """Log odds of a click by item, user and recent rate, [N, 3]."""
+    log, rows = view.event_log, view.inter_feat[ROW_ID]
+    item = item_rates(log, train.train_rows, train.item_num)[view.inter_feat[view.iid_field]]
+    user = history_rates(log, train.train_rows, rows)
+    recent = history_rates(log, train.train_rows, rows, last=RECENT)
+    return torch.logit(torch.stack([item, user, recent], dim=1), eps=1e-6).numpy()
 
 
 @torch.inference_mode()

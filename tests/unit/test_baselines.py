@@ -1,8 +1,14 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
-from recbole_nif.evaluation.baselines import item_rates, last_click_recall, popularity_recall
-from tests.logs import make_log
+from recbole_nif.data.event_log import NO_LABEL, NO_ROW, EventLog
+from recbole_nif.evaluation.baselines import history_rates, item_rates, last_click_recall, popularity_recall
+from recbole_nif.evaluation.scoring import evaluate_item_rate, evaluate_item_user_recent
+from tests.logs import make_log, make_table
+from tests.toy import toy_dataset
 
 
 def test_popularity_recall_counts_targets_among_the_most_clicked_items():
@@ -55,3 +61,40 @@ def test_an_unclicked_row_is_no_transition(log):
     # after 3 nothing was clicked in training; item 4 was never clicked and comes last of all
     probe = make_log([1, 1], [3, 4], [0, 1], [1, 1])
     assert last_click_recall(probe, torch.tensor([0]), torch.tensor([1]), CLICKS, (3, 4)) == {3: 0.0, 4: 1.0}
+
+
+def test_history_rates_count_what_a_row_may_see():
+    # user 1: clicked, unclicked, then two rows at one time; user 2's only row sees nothing
+    log = make_log([1, 1, 1, 1, 2], [1, 2, 3, 4, 1], [0, 1, 2, 2, 0], [1, 0, 1, 1, 1])
+    train = torch.tensor([0, 1, 4])  # clicked 2 of 3 times
+    rows, prior = torch.tensor([0, 2, 3, 4]), 2 * 2 / 3
+    strict = [2 / 3, (1 + prior) / 4, (1 + prior) / 4, 2 / 3]
+    assert history_rates(log, train, rows, prior_rows=2.0).tolist() == pytest.approx(strict)
+    last = [2 / 3, (0 + prior) / 3, (0 + prior) / 3, 2 / 3]
+    assert history_rates(log, train, rows, last=1, prior_rows=2.0).tolist() == pytest.approx(last)
+    in_order = replace(log, strict=False)
+    assert history_rates(in_order, train, rows[2:3], prior_rows=2.0).item() == pytest.approx((2 + prior) / 5)
+
+
+def test_history_rates_pass_over_events_without_a_label():
+    table = make_table([1, 1, 1], [1, 2, 3], [0, 1, 2], [1, 0, 1])
+    unlabelled = replace(table, label=np.array([1, NO_LABEL, 1]), row_id=np.array([0, NO_ROW, 1]))
+    log = EventLog.build(unlabelled, n_users=2, strict=True)
+    assert history_rates(log, torch.tensor([0]), torch.tensor([1]), last=1, prior_rows=1.0).item() == 1.0
+
+
+def test_the_users_own_rate_ranks_what_the_items_rate_cannot(tmp_path):
+    # every item is clicked by users u0 to u2 and by no other
+    rows = [(f"u{u}", f"m{i}", 5 if u < 3 else 1, 100 * i) for u in range(6) for i in range(1, 11)]
+    views = toy_dataset(tmp_path, "LR", rows)
+    config = views[0].config
+    assert evaluate_item_rate(views[0], views[2], config).auc == 0.5
+    assert evaluate_item_user_recent(*views, config).auc == 1.0
+
+
+def test_with_one_class_in_validation_the_training_rows_tell_the_weights(tmp_path):
+    # the last two rows of a user are clicked by all, those before by half of the users
+    rows = [(f"u{u}", f"m{i}", 5 if u < 3 or i > 8 else 1, 100 * i) for u in range(6) for i in range(1, 11)]
+    views = toy_dataset(tmp_path, "LR", rows)
+    evaluation = evaluate_item_user_recent(*views, views[0].config)
+    assert 0 < evaluation.logloss < 2
