@@ -32,6 +32,7 @@ class CTRDataset(Dataset):
         event_log: the log, shared by the three views.
         scenes: :class:`SceneVocabulary`; n_behaviors: number of behavior ids with padding 0.
         clicked_behaviors: bool [n_behaviors], which ids say that the event was a click.
+        all_rows: the columns of every row, whatever its split, by row id.
         item_scene: [items] int64, the scene set of an item (its most frequent one in the training
             split when scenes belong to events).
         train_rows: row ids of the training split; train_item_count: [items] clicks in it.
@@ -45,6 +46,7 @@ class CTRDataset(Dataset):
     scenes: SceneVocabulary
     n_behaviors: int
     clicked_behaviors: Tensor
+    all_rows: Interaction
     item_scene: Tensor
     train_rows: Tensor
     train_item_count: Tensor
@@ -107,7 +109,7 @@ class CTRDataset(Dataset):
                 raise UserError("history_until: train needs a split by time: set eval_args.order to TO.")
             self.event_log = self.event_log.freeze_after(self.train_rows)
         self._count_training_clicks(built.item_scene)
-        self._all_rows = self.inter_feat  # in row_id order; every view reads its rows from here
+        self.all_rows = self.inter_feat  # in row_id order; every view reads its rows from here
         self.history = history.HistoryReader(self)
         self._drop_unused_col()
         expected = (self.config["source"] or {}).get("expected")
@@ -172,6 +174,19 @@ class CTRDataset(Dataset):
             )  # the last write is the most frequent
         self.item_scene = item_scene
 
+    def with_log(self, log: EventLog, rows: Interaction | None = None) -> CTRDataset:
+        """This view on another log of the same users, times and rows; what training counted stays.
+
+        rows: the samples' own columns by row id, where they differ too.
+        """
+        view = self.copy(self.inter_feat)
+        view.event_log = log
+        if rows is not None:
+            view.all_rows = rows
+            view.inter_feat = view._rows_of(self.inter_feat[fields.ROW_ID])
+        view.history = history.HistoryReader(view)
+        return view
+
     # -- reading
 
     def __getitem__(self, index, join: bool = True) -> Interaction:
@@ -195,7 +210,7 @@ class CTRDataset(Dataset):
         return batch
 
     def _rows_of(self, rows: Tensor) -> Interaction:
-        source = getattr(self, "_all_rows", self.inter_feat)
+        source = getattr(self, "all_rows", self.inter_feat)
         return Interaction({name: source[name].index_select(0, rows) for name in source.columns})
 
 

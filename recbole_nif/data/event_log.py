@@ -145,6 +145,14 @@ class EventLog:
         end.scatter_reduce_(0, self.user[position].long(), position + 1, "amax")
         return replace(self, frozen_end=end)
 
+    def with_events(self, **columns: Tensor) -> EventLog:
+        """A log whose events, at the same times, have other items, labels, ratings, scenes or behaviors.
+
+        columns: [N] in log order, of this log's types; samples stay samples.
+        """
+        log = replace(self, **columns)
+        return replace(log, clicks=EventIndex.of((log.label == 1).numpy()))
+
     def visible(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """The log positions [begin, end) that each row may see; both [B] int64."""
         position = self.position[rows].long()
