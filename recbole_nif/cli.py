@@ -1,5 +1,6 @@
 """The command line: ``recbole-nif`` and ``run_recbole_nif.py``."""
 
+import importlib
 import sys
 import warnings
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from recbole_nif.errors import UserError
 
 HELP = """\
 usage: recbole-nif --model=MODEL --dataset=DATASET [--config_files "a.yaml b.yaml"] [--key=value ...]
+       recbole-nif COMMAND ...
 
 Trains a click model on a dataset, evaluates it and writes a run folder.
 
@@ -23,6 +25,11 @@ Trains a click model on a dataset, evaluates it and writes a run folder.
   --version                version of recbole_nif
   -h, --help               this text
 
+commands:
+  audit DATASET            what ties, cold items and trivial baselines make of an evaluation on a dataset
+  audit --run FOLDER       whether a trained model sees its own label or later events
+  results RUN...           a table of run folders
+
 Lowest to highest: RecBole's defaults, props/overall.yaml, the model's YAML, the dataset's YAML, tuned values,
 config files, command line.
 
@@ -32,6 +39,12 @@ examples:
 """
 
 
+COMMANDS = {  # name -> module with ``main(argv) -> exit code``
+    "audit": "recbole_nif.audit.command",
+    "results": "recbole_nif.results",
+}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs what the command line asks for.
 
@@ -39,21 +52,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: options without the program's name; None = those of this process.
 
     Returns:
-        the exit code: 0, 2 after a user's mistake (one sentence on stderr), 130 after Ctrl-C.
+        the exit code: 0, 2 after a user's mistake (one sentence on stderr), 130 after Ctrl-C; a command may
+        have codes of its own, such as 1 of ``audit`` for a leak.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
-        _dispatch(argv)
+        return _dispatch(argv)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
         print(str(interrupt) or "Interrupted before the run began.", file=sys.stderr)
         return 130
-    return 0
 
 
-def _dispatch(argv: list[str]) -> None:
+def _dispatch(argv: list[str]) -> int:
+    # RecBole's calls of torch and pandas that will change some day: nothing a user can act on.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
+    if argv and argv[0] in COMMANDS:
+        return importlib.import_module(COMMANDS[argv[0]]).main(argv[1:])
     if not argv or "-h" in argv or "--help" in argv:
         print(HELP)
     elif "--version" in argv:
@@ -64,11 +81,10 @@ def _dispatch(argv: list[str]) -> None:
         print("\n".join(model_names()))
         print(f"short names: {', '.join(f'{short} = {name}' for short, name in SHORT_NAMES.items())}")
     else:
-        # RecBole's calls of torch and pandas that will change some day: nothing a user can act on.
-        warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
         from recbole_nif.quick_start import run_recbole_nif
 
         run_recbole_nif(argv=argv)
+    return 0
 
 
 if __name__ == "__main__":

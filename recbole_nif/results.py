@@ -1,4 +1,4 @@
-"""What result.json holds; ``python -m recbole_nif.results RUN…`` makes tables of it, see ``publish/``."""
+"""What result.json holds; ``recbole-nif results RUN…`` makes tables of it, see ``publish/``."""
 
 import json
 import sys

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from recbole_nif import cli
+from recbole_nif.audit.command import READER, parse
 from recbole_nif.config import NIFConfig
 from recbole_nif.resources import dataset_configs_dir
 
@@ -43,8 +45,13 @@ def test_every_command_is_understood(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (yaml,) = (text for language, text in BLOCKS if language == "yaml")
     (tmp_path / "my_run.yaml").write_text(yaml)
-    config = NIFConfig(argv=options_of(command))
-    assert config["model_name"] and config["dataset"].startswith("ml-1")
+    options = options_of(command)
+    if options[0] == "audit":
+        audit, settings = parse(options[1:])
+        assert audit.run or NIFConfig(READER, audit.dataset, argv=settings)["dataset"] == "ml-100k"
+    elif options[0] not in cli.COMMANDS:
+        config = NIFConfig(argv=options)
+        assert config["model_name"] and config["dataset"].startswith("ml-1")
 
 
 def test_the_first_two_commands_stand_on_the_first_screen():

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from recbole_nif.config import NIFConfig
 from recbole_nif.data.dataset import CTRDataset
+from recbole_nif.trainer import checkpoint
 
 # user, item, rating, timestamp: unsorted, with a tie (user a at 1000000101) and times one second apart.
 ROWS = [
@@ -66,3 +67,18 @@ def toy_dataset(folder: Path, model: str = "DeepFM", rows=ROWS, **overrides) -> 
     """The training, validation and test views of the toy data."""
     write_toy(folder, rows)
     return CTRDataset(toy_config(folder, model, **overrides)).build()
+
+
+def save_run(folder: Path, config, model) -> Path:
+    """A run folder that holds nothing but the checkpoint of ``model``."""
+    payload = {
+        "model": checkpoint.model_name(config),
+        "stage": "finetune",
+        "epoch": 0,
+        "state_dict": model.state_dict(),
+        "optimizer": None,
+        "early_stop": {"best": 0.5, "best_epoch": 0, "waited": 0},
+        "config": checkpoint.resolved(config),
+    }
+    checkpoint.save(folder / "checkpoints" / "finetune-best.pt", payload)
+    return folder

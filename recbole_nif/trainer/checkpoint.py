@@ -6,7 +6,7 @@ A file holds {"format", "model", "stage", "epoch", "state_dict", "early_stop", "
 
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -123,8 +123,10 @@ def resolved(config) -> dict:
     return plain(given | {"model": config["model"], "dataset": config["dataset"]})
 
 
-def load_data_and_model(path: str | Path) -> tuple:
+def load_data_and_model(path: str | Path, argv: Sequence[str] = ()) -> tuple:
     """RecBole's function of that name for a checkpoint of ours, on whatever device this machine has.
+
+    argv: options of the command line that win over the checkpoint's settings, such as ``--data_path=...``.
 
     Returns:
         config, model, dataset, and the loaders of the training, validation and test rows.
@@ -134,7 +136,8 @@ def load_data_and_model(path: str | Path) -> tuple:
     from recbole_nif.data.dataset import CTRDataset
 
     payload = load(path, expected_stage="finetune")
-    config = NIFConfig(config_dict=payload["config"] | {"device": "auto", "use_gpu": None, "gpu_id": None})
+    settings = payload["config"] | {"device": "auto", "use_gpu": None, "gpu_id": None}
+    config = NIFConfig(config_dict=settings, argv=argv)
     init_seed(config["seed"], config["reproducibility"])
     dataset = CTRDataset(config)
     views = dataset.build()

@@ -56,6 +56,22 @@ def test_the_options_of_the_process_are_the_default(runs, monkeypatch):
     assert runs.calls == [["--model=LR"]]
 
 
+@pytest.mark.parametrize("name", list(cli.COMMANDS))
+def test_a_command_gets_the_rest_of_the_options_and_gives_the_exit_code(name, monkeypatch):
+    calls = []
+    module = type(sys)(cli.COMMANDS[name])
+    module.main = lambda argv: calls.append(argv) or 1
+    monkeypatch.setitem(sys.modules, cli.COMMANDS[name], module)
+    assert cli.main([name, "ml-100k", "--help"]) == 1
+    assert calls == [["ml-100k", "--help"]]
+    assert f"  {name} " in cli.HELP
+
+
+def test_a_table_of_runs_is_a_command(capsys):
+    assert cli.main(["results", "no/such/run"]) == 2
+    assert "no/such/run" in capsys.readouterr().err
+
+
 def test_a_users_mistake_is_one_sentence_and_exit_code_2(runs, capsys):
     def fail(argv):
         raise UserError("Unknown model 'X'; did you mean 'Y'?")

@@ -1,0 +1,58 @@
+"""Every model passes the leak tests on the real ml-100k, and the facts of the log are the known ones."""
+
+import pytest
+import torch
+
+from recbole_nif.audit.data import Share, dataset_facts
+from recbole_nif.audit.leaks import audit_model
+from recbole_nif.config import NIFConfig
+from recbole_nif.data.dataset import CTRDataset
+from recbole_nif.evaluation.scoring import evaluate_item_rate, evaluate_item_user_recent
+from recbole_nif.registry import MODELS
+
+WITHOUT_HISTORY = ("LR", "DeepFM", "DCNV2")
+SMALL = {"MAX_ITEM_LIST_LENGTH": 10, "moveline_length": 20, "moveline_stride": 10, "hidden_size": 16}
+RUNS = [
+    *((name, {}) for name in (*WITHOUT_HISTORY, "recbole.DIN", "recbole.DIEN", *MODELS)),
+    ("NIFDIN", {"history": "all_with_label", "history_scene": True}),
+    ("AMEN", {"history": "clicks", "moveline_with_items": False}),
+]
+
+
+def build(model, **overrides):
+    settings = {"device": "cpu", "show_progress": False, **SMALL, **overrides}
+    config = NIFConfig(model, "ml-100k", config_dict=settings)
+    return config, CTRDataset(config).build()
+
+
+@torch.no_grad()
+def draw_weights(model):
+    """Random weights, nowhere zero and large enough that no input fades on its way to the score."""
+    for parameter in model.parameters():
+        std = parameter.shape[-1] ** -0.5 if parameter.ndim > 1 else 0.1
+        parameter.add_(torch.randn_like(parameter), alpha=std)
+
+
+@pytest.mark.parametrize(("name", "overrides"), RUNS)
+def test_no_score_moves_with_its_own_label_or_later_events(name, overrides):
+    config, views = build(name, **overrides)
+    torch.manual_seed(0)
+    model = config.model_class(config, views[0])
+    draw_weights(model)
+    report = audit_model(config, model, views, passes=1)
+    own, later, earlier = report.score_tests
+    assert report.leaks == []
+    assert (own.rows, later.rows) == (943, 943)
+    assert own.events == 943 and later.events > 1000
+    assert (earlier.moved > 500) == (name not in WITHOUT_HISTORY)
+
+
+def test_the_facts_of_ml_100k():
+    config, views = build("LR")
+    facts = {fact.key: fact.value for fact in dataset_facts(views)}
+    assert facts["tied_neighbors"] == Share(32240, 71912)  # counted with pandas, 3 stars left out
+    assert facts["cut_tie_groups"].count == 764
+    assert facts["cut_tie_users"] == Share(613, 943)
+    assert facts["label_inside_ties"].value > 0.4 > 0.3 > facts["label_across_ties"].value
+    item_rate = evaluate_item_rate(views[0], views[2], config).auc
+    assert 0.75 < item_rate < evaluate_item_user_recent(*views, config).auc
