@@ -7,7 +7,7 @@ from pathlib import Path
 
 from recbole_nif.data.sources import read_source
 from recbole_nif.errors import UserError
-from recbole_nif.evaluation.scoring import evaluate_item_rate
+from recbole_nif.evaluation.scoring import evaluate_item_rate, evaluate_item_user_recent
 from recbole_nif.run_folder import environment, peak_memory
 
 SCHEMA = 1
@@ -57,11 +57,21 @@ def result_record(config, views: Sequence, trainer, durations: Mapping[str, floa
         "stages": [report.record() for report in trainer.reports],
         "valid": trainer.best_valid_result,
         "test": None if evaluation is None else evaluation.record(),
-        "baselines": {"item_rate": evaluate_item_rate(train, test, config).record() if len(test) else None},
+        "baselines": _baselines(train, valid, test, config),
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "durations": dict(durations),
         "peak_memory_mb": peak_memory(config["device"]),
         **environment(config["device"]),
+    }
+
+
+def _baselines(train, valid, test, config) -> dict:
+    """What no model may do worse than, on the test rows."""
+    if not len(test):
+        return {"item_rate": None, "item_user_recent": None}
+    return {
+        "item_rate": evaluate_item_rate(train, test, config).record(),
+        "item_user_recent": evaluate_item_user_recent(train, valid, test, config).record(),
     }
 
 

@@ -22,7 +22,7 @@ from recbole_nif.data.dataloader import CTRDataLoader
 from recbole_nif.data.event_log import EventLog
 from recbole_nif.data.fields import ROW_ID
 from recbole_nif.evaluation.metrics import auc
-from recbole_nif.evaluation.scoring import predict_rows
+from recbole_nif.evaluation.scoring import score_rows
 
 TOLERANCE = 1e-6  # of a probability: what float32 loses when another row's history changes a batch's width
 
@@ -103,7 +103,8 @@ class Subject:
         model = config.model_class(config, train).to(config["device"])
         model.load_state_dict(self.state)
         loader = CTRDataLoader(config, test, phase="test")
-        return predict_rows(model, loader, config, config["show_progress"])[2]
+        scored = score_rows(model, loader, config, config["show_progress"])
+        return scored.score[np.searchsorted(scored.row_id, self.rows.numpy())]
 
     def auc(self, log: EventLog) -> float:
         """AUC of the test rows' own labels when histories come from ``log``."""
