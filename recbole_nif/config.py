@@ -27,6 +27,14 @@ from recbole_nif.resources import dataset_configs_dir, recbole_properties_dir
 # RecBole pickles these; a pickle runs code when it is loaded, so neither is written nor read here.
 PICKLED = ("save_dataset", "save_dataloaders", "dataset_save_path", "dataloaders_save_path")
 
+# Values with which RecBole's filters keep every row.
+NO_FILTER = {
+    "rm_dup_inter": None,
+    "val_interval": None,
+    "user_inter_num_interval": "[0,inf)",
+    "item_inter_num_interval": "[0,inf)",
+}
+
 
 class NIFConfig(Config):
     """The configuration of one run.
@@ -166,6 +174,25 @@ def _refuse_unsupported(values: Mapping[str, Any]) -> None:
         )
     if values["train_neg_sample_args"] is not None:
         raise UserError("train_neg_sample_args must stay empty: the training rows bring their own labels.")
+    if values["benchmark_filename"] is not None:
+        _check_benchmark(values)
+
+
+def _check_benchmark(values: Mapping[str, Any]) -> None:
+    """RecBole takes the rows of ``benchmark_filename`` as they are and ignores every filter silently."""
+    files = values["benchmark_filename"]
+    if len(files) != 3:
+        raise UserError(
+            f"benchmark_filename is {files}: name three parts, such as [train, valid, test] for "
+            f"{values['dataset']}.train.inter and so on."
+        )
+    for key, off in NO_FILTER.items():
+        if values.get(key) != off:
+            shown = "null" if off is None else repr(off)
+            raise UserError(
+                f"{key} is {values[key]!r}, but no filter applies to the rows of benchmark_filename: filter "
+                f"the files themselves and set {key} to {shown}."
+            )
 
 
 def _check_dataset(name: str, data_path: str) -> None:

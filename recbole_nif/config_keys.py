@@ -9,6 +9,7 @@ from typing import Any
 from recbole.utils import dataset_arguments, evaluation_arguments, general_arguments, training_arguments
 
 from recbole_nif.config_parsing import flatten, load_yaml
+from recbole_nif.config_values import MAPPING_KINDS, declared_kinds, objection
 from recbole_nif.errors import UserError
 from recbole_nif.resources import dataset_configs_dir, props_dir, recbole_properties_dir
 
@@ -24,6 +25,8 @@ NESTED_KEYS = {
 }
 
 CHOICES = {
+    "state": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),  # in any case
+    "rm_dup_inter": ("first", "last", None),
     "split_ties": ("cut", "whole"),
     "order_precision": ("exact", "float32"),
     "history": ("clicks", "all", "all_with_label"),
@@ -33,6 +36,7 @@ CHOICES = {
     "gauc_weight": ("impressions", "clicks", "uniform"),
     "amp_dtype": ("bfloat16", "float16"),
     "train_stage": ("both", "pretrain", "finetune"),
+    "generator_cross_fit": ("none", "kfold"),
     "eval_args.group_by": ("user", "none", None),
 }
 
@@ -43,6 +47,7 @@ ALSO_ACCEPTED = {
     "topk": (int,),
     "reg_weight": (float,),
     "scene_field": (list,),
+    "moveline_files": (str,),
     "eval_args.mode": (dict,),
 }
 
@@ -111,16 +116,21 @@ class KeyCatalogue:
                     raise UserError(f"Unknown key '{path}.{key}' in {origin}{hint}")
                 self._check_value(f"{path}.{key}", item, origin)
         if path in CHOICES:
-            if value not in CHOICES[path]:
+            if value not in CHOICES[path] and str(value).upper() not in CHOICES[path]:
                 options = ", ".join(str(choice) for choice in CHOICES[path] if choice is not None)
                 raise UserError(f"{path} must be one of {options}, but {origin} gives {value!r}.")
         elif not self._fits(path, value):
             raise UserError(f"{path} must be {self._expected(path)}, but {origin} gives {value!r}.")
+        elif wish := objection(path, value):
+            raise UserError(f"{path} must be {wish}, but {origin} gives {value!r}.")
+        if path in MAPPING_KINDS and isinstance(value, dict):
+            for key, item in value.items():
+                self._check_value(f"{path}.{key}", item, origin)
 
     def _fits(self, path: str, value: Any) -> bool:
         examples = self.defaults.get(path, [])
-        kinds = _kinds(examples)
-        if not kinds:  # no default, or none but null: the key takes anything
+        kinds = self._kinds_of(path)
+        if not kinds:
             return True
         if value is None:
             return None in examples
@@ -128,8 +138,13 @@ class KeyCatalogue:
             return not isinstance(value, list) or _items_fit(value, examples)
         return False
 
+    def _kinds_of(self, path: str) -> list[type]:
+        """The kinds of a key's defaults, or what its comment declares where the default is null."""
+        examples = self.defaults.get(path)
+        return (_kinds(examples) or list(declared_kinds().get(path, ()))) if examples else []
+
     def _expected(self, path: str) -> str:
-        kinds = [*_kinds(self.defaults[path]), *ALSO_ACCEPTED.get(path, ())]
+        kinds = [*self._kinds_of(path), *ALSO_ACCEPTED.get(path, ())]
         words = [KIND_NAMES[kind] for kind in dict.fromkeys(kinds)]
         lists = [example for example in self.defaults[path] if isinstance(example, list) and example]
         return " or ".join(words) + (f" (default {lists[-1]})" if lists else "")

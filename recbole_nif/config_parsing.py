@@ -109,8 +109,9 @@ def parse_argv(argv: Sequence[str]) -> dict[str, Any]:
                 raise UserError(f"The option {token} needs a value: write {token}=value.")
             text = tokens.pop(0)
         value = parse_value(key, text)
-        if options.setdefault(key, value) != value:
+        if key in options and options[key] != value:
             raise UserError(f"The option --{key} is given twice with different values.")
+        options[key] = value
     return expand_dots(options, origin="the command line")
 
 

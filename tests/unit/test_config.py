@@ -342,9 +342,9 @@ def test_a_folder_with_atomic_files_is_a_dataset(tmp_path):
     assert values["data_path"] == str(folder)
     write(folder, "shop.part1.inter", "user_id:token\titem_id:token\tlabel:float\n")
     (folder / "shop.inter").unlink()
-    assert config(f"--data_path={tmp_path}", "--benchmark_filename=[part1]", dataset="shop")[
-        "benchmark_filename"
-    ]
+    parts = ["part1", "part2", "part3"]
+    values = config(f"--data_path={tmp_path}", f"--benchmark_filename={parts}", dataset="shop")
+    assert values["benchmark_filename"] == parts
 
 
 # --- a user's own model
