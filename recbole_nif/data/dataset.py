@@ -6,6 +6,8 @@ models train and score identical rows. Histories are gathered from the log when 
 
 from __future__ import annotations
 
+import logging
+import traceback
 import zlib
 from pathlib import Path
 
@@ -13,16 +15,22 @@ import numpy as np
 import torch
 from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
+from recbole.utils import FeatureSource
 from torch import Tensor
 
 from recbole_nif.data import fields, history
 from recbole_nif.data.event_log import EventLog
 from recbole_nif.data.log_builder import LogColumns, build_log
+from recbole_nif.data.named_columns import check_columns, check_files
 from recbole_nif.data.needs import Needs
 from recbole_nif.data.scenes import SceneVocabulary
 from recbole_nif.data.sources import ensure_dataset, filters_as_shipped, verify_counts
 from recbole_nif.data.splits import SplitRule, split_rows
+from recbole_nif.data.validation import AtomicFile
 from recbole_nif.errors import UserError
+
+RECBOLE_DATASET = str(Path("recbole", "data", "dataset", "dataset.py"))
+logger = logging.getLogger(__name__)
 
 
 class CTRDataset(Dataset):
@@ -59,13 +67,57 @@ class CTRDataset(Dataset):
                 f"eval_args.mode is {modes}: CTR models are evaluated on labelled rows, set it to labeled."
             )
         self.needs = Needs.of(config)
-        super().__init__(config)
+        try:
+            super().__init__(config)
+        except ValueError as error:
+            if not _raised_on_purpose(error):
+                raise
+            raise UserError(f"RecBole cannot load {config['dataset']}: {error}") from error
 
     # -- loading: RecBole's steps, with exact times and ratings captured before it rounds or drops them
 
     def _load_data(self, token: str, dataset_path: str) -> None:
         ensure_dataset(token, Path(dataset_path), self.config["source"])
+        check_files(token, Path(dataset_path), self.config)
         super()._load_data(token, dataset_path)
+        check_columns(self)
+
+    def _load_feat(self, filepath: str, source):
+        file = AtomicFile.of(filepath, self.config)
+        load_col, _ = self._get_load_and_unload_col(source)
+        if load_col == set():
+            return None  # nothing of this file is asked for
+        required = self._required_columns(source)
+        for key in ("USER_ID_FIELD", "ITEM_ID_FIELD"):
+            file.require({self.config[key]} & set(required), key)
+        file.require(load_col or (), "load_col")
+        file.check_lines()
+        try:
+            frame = super()._load_feat(filepath, source)
+        except ValueError as error:
+            raise file.unreadable(error) from error
+        if frame is not None:
+            file.check_values(frame, required, self.time_field)
+        return frame
+
+    def _required_columns(self, source) -> list[str]:
+        """Columns of a file in which RecBole must not fill gaps."""
+        config = self.config
+        if source == FeatureSource.INTERACTION:
+            label = [config["RATING_FIELD"], self.label_field, *(config["threshold"] or ())]
+            return [self.uid_field, self.iid_field, self.time_field, *label]
+        return {FeatureSource.USER: [self.uid_field], FeatureSource.ITEM: [self.iid_field]}.get(source, [])
+
+    def _filter_inter_by_user_or_item(self) -> None:
+        before = len(self.inter_feat)
+        super()._filter_inter_by_user_or_item()
+        dropped = before - len(self.inter_feat)
+        if dropped:
+            logger.warning(
+                "%d rows are dropped, since their user or item is not in %s.user or %s.item; "
+                "filter_inter_by_user_or_item: False keeps them.",
+                dropped, self.dataset_name, self.dataset_name,
+            )  # fmt: skip
 
     def _set_label_by_threshold(self) -> None:
         frame = self.inter_feat
@@ -212,6 +264,12 @@ class CTRDataset(Dataset):
     def _rows_of(self, rows: Tensor) -> Interaction:
         source = getattr(self, "all_rows", self.inter_feat)
         return Interaction({name: source[name].index_select(0, rows) for name in source.columns})
+
+
+def _raised_on_purpose(error: ValueError) -> bool:
+    """Whether RecBole's dataset code says what is wrong, unlike an error of pandas or a bug."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return last.filename.endswith(RECBOLE_DATASET) and last.line.startswith("raise")
 
 
 def _rows_moved(parts: list[np.ndarray], other: list[np.ndarray], size: int) -> int:
