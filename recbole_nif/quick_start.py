@@ -53,7 +53,12 @@ def run_recbole_nif(
     folder, clock = RunFolder(config), Stopwatch()
     if config["resume"] and folder.result.is_file():
         return _finished(read_result(folder.path), folder)
-    with folder.logging(config["state"]), folder.resumable(saved), clock.part("total"):
+    with (
+        folder.removed_after_a_mistake(),
+        folder.logging(config["state"]),
+        folder.resumable(saved),
+        clock.part("total"),
+    ):
         for note in config.notes:
             logger.info(note)
         init_seed(config["seed"], config["reproducibility"])

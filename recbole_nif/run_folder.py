@@ -6,6 +6,7 @@ import math
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ from recbole_nif.device import device_name
 from recbole_nif.errors import UserError
 
 PACKAGES = ("recbole", "numpy", "pandas")
+BEGINNINGS = ("config.yaml", "train.log", "tensorboard")  # what a run has before its first checkpoint
 OF_THE_PLACE = ("run_dir", "resume")  # where a run lies is not what it is
 
 
@@ -44,19 +46,19 @@ class RunFolder:
 
     def __init__(self, config):
         self.path = _agreed(Path(config["run_dir"]) if config["run_dir"] else default_run_dir(config))
-        self.writes = (config["rank"] or 0) == 0
+        self.writes, self.resumed = (config["rank"] or 0) == 0, bool(config["resume"])
         if self.writes:
             self._create(config)
         config["run_dir"] = str(self.path)
 
     def _create(self, config) -> None:
-        if not config["resume"] and self.path.is_dir() and any(self.path.iterdir()):
+        if not self.resumed and self.path.is_dir() and any(self.path.iterdir()):
             raise UserError(
                 f"run_dir {self.path} is not empty: give a new folder, remove it, or go on with --resume."
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if config["resume"]:
+            if self.resumed:
                 (self.path / "train.log").touch()  # can the folder be written?
             else:
                 settings = {key: value for key, value in config.resolved().items() if key not in OF_THE_PLACE}
@@ -98,6 +100,21 @@ class RunFolder:
         except KeyboardInterrupt:
             advice = f"go on with: recbole-nif --resume={self.path}" if saved else "nothing was saved"
             raise KeyboardInterrupt(f"The run was interrupted; {advice}") from None
+
+    @contextmanager
+    def removed_after_a_mistake(self) -> Iterator[None]:
+        """Leaves no folder behind when a user's mistake ends the block before anything was trained."""
+        try:
+            yield
+        except UserError:
+            if self.writes and not self.resumed:
+                self._remove_beginnings()
+            raise
+
+    def _remove_beginnings(self) -> None:
+        """Removes the folder, if it holds only what a run begins with."""
+        if all(path.name in BEGINNINGS for path in self.path.iterdir()):
+            shutil.rmtree(self.path)
 
     @property
     def result(self) -> Path:

@@ -63,6 +63,26 @@ def test_a_folder_that_cannot_be_made_is_told_by_its_path(tmp_path):
         RunFolder(make_config(tmp_path, run_dir=str(tmp_path / "file" / "run")))
 
 
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_mistake_removes_the_folder_unless_something_was_trained(tmp_path, trained):
+    folder = RunFolder(make_config(tmp_path, run_dir=str(tmp_path / "run")))
+    with pytest.raises(UserError), folder.removed_after_a_mistake(), folder.logging():
+        (folder.path / "checkpoints").mkdir()
+        (folder.path / "tensorboard").mkdir()
+        (folder.path / "tensorboard" / "events.out").touch()
+        if trained:
+            (folder.path / "checkpoints" / "pretrain-best.pt").touch()
+        raise UserError("no such column")
+    assert folder.path.exists() == trained
+
+
+def test_a_bug_leaves_the_folder_for_those_who_look_for_it(tmp_path):
+    folder = RunFolder(make_config(tmp_path, run_dir=str(tmp_path / "run")))
+    with pytest.raises(KeyError), folder.removed_after_a_mistake(), folder.logging():
+        raise KeyError("bug")
+    assert (folder.path / "train.log").exists()
+
+
 def test_only_the_first_process_writes(tmp_path):
     folder = RunFolder(make_config(tmp_path, run_dir=str(tmp_path / "run"), rank=1))
     with folder.logging():
