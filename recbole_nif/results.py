@@ -52,6 +52,7 @@ def result_record(config, views: Sequence, trainer, durations: Mapping[str, floa
             "users": train.user_num - 1,
             "items": train.item_num - 1,
             "clicks_share": clicks / sum(len(view) for view in views),
+            "duplicates": train.n_duplicates,
         },
         "source": read_source(config["data_path"]),
         "stages": [report.record() for report in trainer.reports],

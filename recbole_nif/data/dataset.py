@@ -44,7 +44,8 @@ class CTRDataset(Dataset):
         item_scene: [items] int64, the scene set of an item (its most frequent one in the training
             split when scenes belong to events).
         train_rows: row ids of the training split; train_item_count: [items] clicks in it.
-        split_report: rows per split and how many rows a float32 clock would move.
+        split_report: how many rows a float32 clock would move, or the files that are the splits.
+        n_duplicates: rows that repeat user, item and time of an earlier one; they are kept.
 
     Raises:
         UserError: missing label or time, an unsupported evaluation mode, an empty split.
@@ -59,6 +60,7 @@ class CTRDataset(Dataset):
     train_rows: Tensor
     train_item_count: Tensor
     split_report: dict
+    n_duplicates: int
 
     def __init__(self, config):
         modes = config["eval_args"]["mode"]
@@ -146,6 +148,13 @@ class CTRDataset(Dataset):
         self._change_feat_format()
         self.inter_feat[fields.ROW_ID] = torch.arange(len(self.inter_feat))
         columns = self._columns
+        self.n_duplicates = columns.duplicates()
+        if self.n_duplicates:
+            logger.info(
+                "%d rows repeat user, item and time of an earlier row; rm_dup_inter: first keeps one row of "
+                "each user and item.",
+                self.n_duplicates,
+            )
         built = build_log(self, columns)
         self.event_log, self.scenes = built.log, built.scenes
         self.n_behaviors, self.clicked_behaviors = built.n_behaviors, built.clicked_behaviors
@@ -179,6 +188,7 @@ class CTRDataset(Dataset):
         size = len(self.inter_feat)
         self.split_report = {}
         if self.benchmark_filename_list is not None:
+            self.split_report["benchmark_filename"] = self.benchmark_filename_list
             return np.split(np.arange(size), np.cumsum(self.file_size_list)[:-1])
         rule = SplitRule.from_config(self.config)
         if not rule.time_ordered:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from recbole_nif.data.event_log import NO_LABEL, NO_ROW, EventLog, EventTable
 from recbole_nif.data.scenes import SceneVocabulary, constant_scene, cross_scenes, set_scenes, token_scenes
+from recbole_nif.data.validation import AtomicFile
 from recbole_nif.errors import UserError
 
 CLICKED, UNCLICKED = 2, 1  # behavior of a sample without a behavior field: 1 + label
@@ -33,16 +34,24 @@ class LogColumns:
         """Takes ids, exact times and raw ratings out of RecBole's interaction frame."""
         size = len(frame)
         time = frame[dataset.time_field].to_numpy() if dataset.time_field in frame else np.zeros(size)
-        if np.equal(time, np.floor(time)).all():
-            time = time.astype(np.int64)
         rating_field = dataset.config["RATING_FIELD"]
         rating = frame[rating_field].to_numpy() if rating_field in frame else np.zeros(size)
         return cls(
             user=frame[dataset.uid_field].to_numpy(),
             item=frame[dataset.iid_field].to_numpy(),
-            timestamp=time.copy(),
+            timestamp=_whole_seconds(time),
             rating=rating.astype(np.float32),
         )
+
+    def duplicates(self) -> int:
+        """How many rows repeat user, item and time of an earlier row."""
+        events = pd.DataFrame({"user": self.user, "item": self.item, "timestamp": self.timestamp})
+        return int(events.duplicated().sum())
+
+
+def _whole_seconds(time: np.ndarray) -> np.ndarray:
+    """A copy of the times, as integers where none has a fraction."""
+    return time.astype(np.int64 if np.equal(time, np.floor(time)).all() else np.float64)
 
 
 @dataclass(frozen=True)
@@ -183,20 +192,18 @@ def _read_moveline_file(dataset, name: str) -> pd.DataFrame:
     path = Path(dataset.dataset_path) / f"{dataset.dataset_name}.{name}"
     if not path.is_file():
         raise UserError(f"moveline_files names {name!r}, but {path} does not exist.")
-    separator = dataset.config["field_separator"]
-    with open(path, encoding=dataset.config["encoding"] or "utf-8") as file:
-        header = file.readline().rstrip("\n").split(separator)
-    columns = [column.split(":")[0] for column in header]
-    required = {dataset.uid_field, dataset.time_field, "scene", "behavior"}
-    if not required <= set(columns):
-        raise UserError(f"{path} lacks the columns {sorted(required - set(columns))} in its header line.")
-    frame = pd.read_csv(
-        path,
-        sep=separator,
-        names=columns,
-        skiprows=1,
-        dtype={c: str for c in columns if c != dataset.time_field},
-    )
+    file = AtomicFile.of(path, dataset.config)
+    columns, required = list(file.types), [dataset.uid_field, dataset.time_field, "scene", "behavior"]
+    file.require(required, "moveline_files")
+    file.check_lines()
+    types = dict.fromkeys(columns, str) | {dataset.time_field: np.float64}
+    try:
+        frame = pd.read_csv(
+            path, sep=file.separator, names=columns, skiprows=1, dtype=types, encoding=file.encoding
+        )
+    except ValueError as error:
+        raise file.unreadable(error) from error
+    file.check_values(frame, required, dataset.time_field)
     user = frame[dataset.uid_field].map(dataset.field2token_id[dataset.uid_field])
     item = pd.Series(0, index=frame.index)
     if dataset.iid_field in columns:
@@ -206,7 +213,7 @@ def _read_moveline_file(dataset, name: str) -> pd.DataFrame:
         {
             "user": user[known].astype(np.int64),
             "item": item[known].astype(np.int64),
-            "timestamp": frame[dataset.time_field][known],
+            "timestamp": _whole_seconds(frame[dataset.time_field][known].to_numpy()),
             "scene": frame["scene"][known],
             "behavior": frame["behavior"][known],
         }
