@@ -1,79 +1,181 @@
+"""Windows, gaps and pairs of generated logs against slow references that sort Python tuples.
+
+Events are named by their ``rating``, which no other event of the log has.
+"""
+
+import math
+
 import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_nif.data.event_log import EventLog
+from recbole_nif.data.event_log import NO_LABEL, NO_ROW, EventLog, EventTable
+from recbole_nif.data.fields import GAP_BUCKETS
 from recbole_nif.data.pairs import PairSampler
-from tests.logs import make_table, slow_history
+from tests.logs import make_table
+
+MINUTE = 60
+KINDS = {"clicks": (1,), "samples": (0, 1), "moveline": (NO_LABEL, 0, 1)}  # labels of the events in a window
 
 
 @st.composite
-def tables(draw):
+def tables(draw, labels=(0, 1)):
+    """Up to 40 events of three users, many of them simultaneous, some before 1970, in any order."""
     size = draw(st.integers(1, 40))
-    columns = [
-        draw(st.lists(st.integers(low, high), min_size=size, max_size=size))
-        for low, high in ((1, 3), (1, 6), (0, 8), (0, 1))
-    ]
-    ranks = draw(st.permutations(range(7)))
-    return make_table(*columns, item_rank=ranks)
+    user, item, time, label = (
+        np.array(draw(st.lists(values, min_size=size, max_size=size)))
+        for values in (
+            st.integers(1, 3),
+            st.integers(1, 6),
+            st.integers(-3, 8),
+            st.sampled_from(labels),
+        )
+    )
+    time = time * MINUTE / draw(st.sampled_from([1, 7.5])) if draw(st.booleans()) else time * MINUTE
+    label[draw(st.integers(0, size - 1))] = draw(st.integers(0, 1))  # at least one row
+    is_row = label != NO_LABEL
+    return EventTable(
+        user=user, item=item, timestamp=time, label=label, rating=np.arange(size), scene=np.ones(size, int),
+        behavior=label + 1, row_id=np.where(is_row, np.cumsum(is_row) - 1, NO_ROW),
+        item_rank=np.array(draw(st.permutations(range(7)))),
+    )  # fmt: skip
 
 
-def build(table, strict=True):
+def build(table: EventTable, strict: bool = True) -> EventLog:
     return EventLog.build(table, n_users=4, strict=strict)
 
 
-@settings(max_examples=150, deadline=None)
-@given(tables(), st.booleans(), st.booleans(), st.integers(1, 6))
-def test_windows_equal_a_slow_reference(table, strict, clicks_only, length):
+def events_of(table: EventTable, user: int) -> list[int]:
+    """A user's events in the order of the log."""
+
+    def key(event):
+        return table.timestamp[event], table.item_rank[table.item[event]], table.row_id[event]
+
+    return sorted(np.flatnonzero(table.user == user).tolist(), key=key)
+
+
+def training_events(table: EventTable, share: float) -> list[int]:
+    """The first part of every user's rows."""
+    chosen = []
+    for user in (1, 2, 3):
+        rows = [event for event in events_of(table, user) if table.label[event] != NO_LABEL]
+        chosen += rows[: math.ceil(share * len(rows))]
+    return chosen
+
+
+def visible_events(table: EventTable, event: int, strict: bool, trained: list[int] | None) -> list[int]:
+    """What a row may see; ``trained``: its history is frozen after the user's last training event."""
+    mine = events_of(table, table.user[event])
+    past = mine[: mine.index(event)]
+    if strict:
+        past = [other for other in past if table.timestamp[other] < table.timestamp[event]]
+    if trained is not None:
+        last = max((mine.index(other) for other in trained if other in mine), default=-1)
+        past = [other for other in past if mine.index(other) <= last]
+    return past
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    tables(labels=(NO_LABEL, 0, 1)),
+    st.booleans(),
+    st.sampled_from([None, 0.0, 0.5, 1.0]),
+    st.sampled_from(sorted(KINDS)),
+    st.integers(1, 6),
+)
+def test_windows_and_gaps_equal_a_slow_reference(table, strict, share, kind, length):
+    log, trained = build(table, strict), None
+    if share is not None:  # history_until: train
+        trained = training_events(table, share)
+        log = log.freeze_after(torch.from_numpy(table.row_id[trained]).long())
+    events = np.flatnonzero(table.label != NO_LABEL)
+    rows = torch.from_numpy(table.row_id[events])
+    positions, mask = log.window(rows, length, kind)
+    gaps = log.row_gap(rows).tolist()
+    assert positions.shape == mask.shape == (len(events), length)
+    assert not positions[~mask].any()
+    for place, event in enumerate(events):
+        past = visible_events(table, event, strict, trained)
+        expected = [other for other in past if table.label[other] in KINDS[kind]][-length:]
+        assert log.rating[positions[place][mask[place]]].int().tolist() == expected
+        since = (table.timestamp[event] - table.timestamp[past[-1]]) / MINUTE if past else math.inf
+        assert gaps[place] == min(GAP_BUCKETS - 1, math.log2(1 + since) // 1)
+
+
+@settings(max_examples=100, deadline=None)
+@given(tables(labels=(NO_LABEL, 0, 1)), st.booleans())
+def test_the_log_is_the_sorted_table(table, strict):
     log = build(table, strict)
-    rows = torch.arange(len(table.user))
-    positions, mask = log.window(rows, length, "clicks" if clicks_only else "moveline")
-    for row in range(len(rows)):
-        got = log.row_id[positions[row][mask[row]]].tolist()
-        assert got == slow_history(table, row, strict, clicks_only, length)
-
-
-@settings(max_examples=150, deadline=None)
-@given(tables(), st.sampled_from(["nearest", "random"]), st.sampled_from([None, 2]), st.integers(0, 5))
-def test_partners_have_the_opposite_label_another_time_and_the_same_user(table, partner, window, epoch):
-    log = build(table)
-    train = torch.arange(0, len(table.user), 2)
-    sampler = PairSampler(log, train, partner=partner, window=window, ratio=1.0, seed=7)
-    drawn = sampler.draw(epoch).numpy()
-    trained = set(train.tolist())
-    for row, other in enumerate(drawn):
-        candidates = [
-            r
-            for r in trained
-            if table.user[r] == table.user[row]
-            and table.label[r] != table.label[row]
-            and table.timestamp[r] != table.timestamp[row]
-            and (window is None or abs(int(table.timestamp[r]) - int(table.timestamp[row])) <= window)
+    order = [event for user in (1, 2, 3) for event in events_of(table, user)]
+    assert log.rating.int().tolist() == order
+    assert log.timestamp.tolist() == table.timestamp[order].tolist()
+    assert log.label.tolist() == table.label[order].tolist()
+    for row, position in enumerate(log.position.tolist()):
+        assert log.row_id[position] == row
+    for position, event in enumerate(order):
+        group = [
+            place
+            for place, other in enumerate(order)
+            if (table.user[other], table.timestamp[other]) == (table.user[event], table.timestamp[event])
         ]
-        earlier = [r for r in candidates if table.timestamp[r] < table.timestamp[row]]
-        if row in trained and candidates:
-            assert other in (earlier or candidates)
-        else:
-            assert other == -1
+        assert [int(log.tie_begin[position]), int(log.tie_end[position])] == [group[0], group[-1] + 1]
 
 
-@settings(max_examples=60, deadline=None)
-@given(tables(), st.integers(1, 3))
-def test_nearest_partners_are_the_nearest_earlier_ones(table, neighbors):
-    log = build(table)
-    sampler = PairSampler(log, torch.arange(len(table.user)), neighbors=neighbors, ratio=1.0, seed=3)
-    place = log.position.numpy()
-    for row, other in enumerate(sampler.draw(0).numpy()):
-        earlier = [
-            place[r]
-            for r in range(len(table.user))
-            if table.user[r] == table.user[row]
-            and table.label[r] != table.label[row]
-            and table.timestamp[r] < table.timestamp[row]
-        ]
-        if earlier:
-            assert place[other] in sorted(earlier)[-neighbors:]
+def slow_partners(table: EventTable, event: int, trained: list[int], mode: str, k: int, window) -> list[int]:
+    """All partners that a training row may get: of its user, trained on and of the opposite label."""
+    time = table.timestamp
+    mine = [
+        other
+        for other in events_of(table, table.user[event])
+        if other in trained and table.label[other] == 1 - table.label[event]
+    ]
+    if mode == "random":
+        return mine
+    if mode == "same_time":
+        return [other for other in mine if time[other] == time[event]]
+    near = [other for other in mine if window is None or abs(time[other] - time[event]) <= window]
+    earlier = [other for other in near if time[other] < time[event]]
+    later = [other for other in near if time[other] > time[event]]
+    return earlier[-k:] or later[:k]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    tables(labels=(NO_LABEL, 0, 1)),
+    st.sampled_from(["logit", "shift", "both", "random", "same_time"]),
+    st.sampled_from([1, 2, 3, None]),
+    st.sampled_from([None, 2 * MINUTE]),
+    st.sampled_from([0.0, 0.5, 1.0]),
+)
+def test_partners_equal_a_slow_reference(table, mode, neighbors, window, share):
+    """``neighbors`` None: partner ``random``, among all earlier or all later rows."""
+    trained = training_events(table, share)
+    sampler = PairSampler(
+        build(table),
+        torch.from_numpy(table.row_id[trained]).long(),
+        mode=mode,
+        partner="random" if neighbors is None else "nearest",
+        neighbors=neighbors or 5,
+        window=window,
+        ratio=1.0,
+        seed=7,
+    )
+    drawn = np.stack([sampler.draw(epoch).numpy() for epoch in range(3)])  # [epochs, rows]
+    assert drawn.shape[1] == (table.label != NO_LABEL).sum()
+    for place, event in enumerate(trained):
+        expected = table.row_id[slow_partners(table, event, trained, mode, neighbors or 40, window)]
+        low, high = (bound[place] + sampler.shift[place] for bound in (sampler.low, sampler.high))
+        assert sampler.row_of[sampler.opposite[low:high]].tolist() == expected.tolist()
+        assert np.isin(drawn[:, table.row_id[event]], expected if len(expected) else [-1]).all()
+    others = np.setdiff1d(table.row_id[table.row_id != NO_ROW], table.row_id[trained])
+    assert (drawn[:, others] == -1).all()
+
+
+def test_a_partner_is_drawn_for_the_given_share_of_rows():
+    table = make_table([1] * 4000, [1] * 4000, np.arange(4000), [0, 1] * 2000)
+    sampler = PairSampler(build(table), torch.arange(4000), ratio=0.3, seed=1)
+    assert abs(float((sampler.draw(0) >= 0).double().mean()) - 0.3) < 0.03
 
 
 def test_draws_depend_on_seed_and_epoch_only():
