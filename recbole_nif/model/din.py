@@ -3,15 +3,13 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from recbole_nif.data.fields import SCENE
-from recbole_nif.model.base import CTRModel, UserState
-from recbole_nif.model.layers.embedding import SetEmbedding, initialize, lookup
+from recbole_nif.model.base import UserState
+from recbole_nif.model.click_history import ClickHistoryModel
+from recbole_nif.model.layers.embedding import initialize
 from recbole_nif.model.layers.mlp import MLP
 from recbole_nif.model.layers.target_attention import TargetAttention
-
-N_LABELS = 3  # values of the label history: padding, 0 and 1
 
 
 @dataclass(frozen=True)
@@ -22,35 +20,17 @@ class DINState(UserState):
     mask: Tensor  # [S, L] bool, True where there is an item
 
 
-class NIFDIN(CTRModel):
+class NIFDIN(ClickHistoryModel):
     """Zhou et al., "Deep Interest Network for Click-Through Rate Prediction", KDD 2018.
 
         v_U = sum_j a_j k_j ,   a_j = MLP([e_v ; k_j ; e_v - k_j ; e_v * k_j])
         logit = MLP([v_U ; e_v ; v_U * e_v ; user features ; context features])
 
     v_U * e_v is RecBole's and the authors' code; the rest is the paper. An empty history gives v_U = 0.
-
-    What a history item is beyond its features is our reconstruction: with ``history: all_with_label`` a
-    learned vector of its label is added, with ``history_scene: True`` one of its scene set: k_j = e_j + l_j
-    + s_j. The target has no label, and its scene is among the features of the item or of the impression.
     """
-
-    needs_clicks = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        suffix = config["LIST_SUFFIX"]
-        self.history_field = config["ITEM_ID_FIELD"] + suffix
-        self.history_label_field = config["LABEL_FIELD"] + suffix
-        self.history_scene_field = SCENE + suffix
-        self.label = self.scene = None
-        if config["history"] == "all_with_label":
-            self.label = nn.Embedding(N_LABELS, self.item_dim)
-        if config["history_scene"]:
-            scenes = dataset.scenes
-            self.scene = SetEmbedding(
-                members=scenes.members, n_elements=scenes.n_scenes, embedding_size=self.item_dim
-            )
         self.attention = TargetAttention(
             self.item_dim,
             config["attention_mlp_hidden_size"],
@@ -69,13 +49,8 @@ class NIFDIN(CTRModel):
 
     def encode_user(self, batch) -> DINState:
         """Embeds the features and the history of each row's user."""
-        ids = batch[self.history_field]  # [B, L]
-        history = self.embed_items(ids)  # [B, L, item_dim]
-        if self.label is not None:
-            history = history + lookup(self.label.weight, batch[self.history_label_field])
-        if self.scene is not None:
-            history = history + self.scene(batch[self.history_scene_field])
-        return DINState(user=self.embed_user(batch), history=history, mask=ids != 0)
+        items, mask = self.history_items(batch)
+        return DINState(user=self.embed_user(batch), history=self.history_events(batch, items), mask=mask)
 
     def score(self, state: DINState, candidates, rows: Tensor | None = None) -> Tensor:
         """Logits [N] of the items and contexts in ``candidates``; ``rows`` [N] names the state of each."""
