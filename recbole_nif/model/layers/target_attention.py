@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from recbole_nif.model.layers.embedding import pick
 from recbole_nif.model.layers.mlp import MLP, apply_layer, make_activation
 
 
@@ -42,19 +43,18 @@ class TargetAttention(nn.Module):
 
     def forward(self, target: Tensor, history: Tensor, mask: Tensor) -> Tensor:
         """``target`` [B, D], ``history`` [B, L, D], ``mask`` [B, L], True = item -> [B, D]; empty: 0."""
+        return torch.bmm(self.weights(target, history, mask).unsqueeze(1), history).squeeze(1)
+
+    def weights(self, target: Tensor, history: Tensor, mask: Tensor) -> Tensor:
+        """The weights [B, L] of the sum, 0 in padding; shapes as in ``forward``."""
         scores = self.scores(target, history, mask)
-        if self.softmax:
-            scores = (
-                (scores / self.dim**0.5).masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(dim=-1)
-            )
-        weights = scores * mask
-        return torch.bmm(weights.unsqueeze(1), history).squeeze(1)
+        return masked_softmax(scores / self.dim**0.5, mask) if self.softmax else scores * mask
 
     def scores(self, target: Tensor, history: Tensor, mask: Tensor) -> Tensor:
         """The unit's output a_j [B, L]; shapes as in ``forward``. Arbitrary where ``mask`` is False."""
         positions, counted = positions_of(mask)
         rows = positions // mask.shape[1]  # [P], the row of each position
-        keys = history.flatten(0, 1).index_select(0, positions)  # [P, D]
+        keys = pick(history.flatten(0, 1), positions)  # [P, D]
         products = keys * target.index_select(0, rows)
         for_target, for_history, for_product = self.first.weight.t().split(self.dim)  # [D, H] each
         offset = torch.addmm(self.first.bias, target, for_target)  # [B, H]
@@ -63,6 +63,11 @@ class TargetAttention(nn.Module):
         hidden = apply_layer(self.activation, hidden, counted)
         scores = self.rest(hidden, counted).squeeze(-1)  # [P]
         return scores.new_zeros(mask.numel()).index_copy(0, positions, scores).view(mask.shape)
+
+
+def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """Softmax of ``scores`` [B, L] over the positions where ``mask`` [B, L] holds, 0 elsewhere."""
+    return scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(dim=-1) * mask
 
 
 def positions_of(mask: Tensor) -> tuple[Tensor, Tensor | None]:
