@@ -19,6 +19,7 @@ from recbole_nif.resources import props_dir, recbole_properties_dir
 MODELS = {
     "AMEN": "recbole_nif.model.amen",
     "NIFDIN": "recbole_nif.model.din",
+    "NIFDIEN": "recbole_nif.model.dien",
 }
 SHORT_NAMES = {"DIN": "NIFDIN", "DIEN": "NIFDIEN"}  # RecBole's own are recbole.DIN and recbole.DIEN
 
@@ -63,8 +64,6 @@ def resolve_model(name: str | type) -> ResolvedModel:
     if ours in MODELS:
         model_class = getattr(importlib.import_module(MODELS[ours]), ours)
         return ResolvedModel(model_class, ours, props_dir() / "model" / f"{ours}.yaml")
-    if name in SHORT_NAMES:
-        raise UserError(f"{ours} is not available yet; RecBole's own {name} is --model=recbole.{name}.")
     return _recbole_model(name)
 
 

@@ -15,7 +15,7 @@ def run(folder, name, model, **overrides):
     return run_recbole_nif(config_dict=settings)
 
 
-@pytest.mark.parametrize("model", ["NIFDIN", "AMEN"])
+@pytest.mark.parametrize("model", ["NIFDIN", "NIFDIEN", "AMEN"])
 def test_testing_a_checkpoint_gives_the_metrics_of_the_run_that_wrote_it(tmp_path, model):
     write_toy(tmp_path)
     trained = run(tmp_path, "trained", model, epochs=2, pretrain_epochs=1)

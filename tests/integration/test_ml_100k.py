@@ -32,7 +32,9 @@ def test_the_label_rule_leaves_the_known_counts(parts):
     assert [len(part) for part in parts] == [59169, 6843, 6843]
 
 
-@pytest.mark.parametrize("model", ["DeepFM", "DCNV2", "recbole.DIN", "recbole.DIEN", "NIFDIN", "AMEN"])
+@pytest.mark.parametrize(
+    "model", ["DeepFM", "DCNV2", "recbole.DIN", "recbole.DIEN", "NIFDIN", "NIFDIEN", "AMEN"]
+)
 def test_every_model_trains_validates_and_tests_on_the_same_rows(model, parts):
     assert row_ids(build(model)) == row_ids(parts)
 

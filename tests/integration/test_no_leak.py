@@ -9,6 +9,8 @@ from tests.toy import ROWS, toy_config, write_toy
 MODELS = [
     ("NIFDIN", {}),
     ("NIFDIN", {"history": "all_with_label", "history_scene": True}),
+    ("NIFDIEN", {}),
+    ("NIFDIEN", {"history": "all_with_label"}),
     ("AMEN", {}),
     ("AMEN", {"moveline_with_items": False}),
     ("recbole.DIN", {}),
@@ -71,7 +73,7 @@ class TestAScore:
         assert not torch.equal(before, after)
 
 
-@pytest.mark.parametrize("model_name", ["NIFDIN", "AMEN"])
+@pytest.mark.parametrize("model_name", ["NIFDIN", "NIFDIEN", "AMEN"])
 def test_a_strict_score_ignores_events_of_its_own_second(tmp_path, model_name):
     tied = [(u, i, r, ROWS[ROW][3] if (u, i) == ("b", "m7") else t) for u, i, r, t in ROWS]
     other = [(u, i, 6 - r if (u, i) == ("b", "m7") else r, t) for u, i, r, t in tied]

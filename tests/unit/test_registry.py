@@ -18,6 +18,7 @@ import recbole_nif
 from recbole_nif import registry
 from recbole_nif.data.dataset import CTRDataset
 from recbole_nif.errors import UserError
+from recbole_nif.model.dien import NIFDIEN
 from recbole_nif.model.din import NIFDIN
 from recbole_nif.trainer.trainer import NIFTrainer
 
@@ -38,17 +39,21 @@ def write(folder, name, text):
 # --- names
 
 
-def test_short_and_full_names_lead_to_the_class_and_its_yaml():
-    ours, short = registry.resolve_model("NIFDIN"), registry.resolve_model("DIN")
-    assert ours == short
-    assert (ours.model_class, ours.full_name, ours.props.name) == (NIFDIN, "NIFDIN", "NIFDIN.yaml")
+@pytest.mark.parametrize(("short", "model_class"), [("DIN", NIFDIN), ("DIEN", NIFDIEN)])
+def test_short_and_full_names_lead_to_the_class_and_its_yaml(short, model_class):
+    name = f"NIF{short}"
+    ours = registry.resolve_model(name)
+    assert ours == registry.resolve_model(short) == registry.resolve_model(model_class)
+    assert (ours.model_class, ours.full_name, ours.props.name) == (model_class, name, f"{name}.yaml")
+
+
+def test_names_of_recboles_models_lead_to_recboles_classes():
     theirs = registry.resolve_model("recbole.DIN")
     assert (theirs.model_class, theirs.full_name, theirs.props.name) == (DIN, "recbole.DIN", "DIN.yaml")
     context = registry.resolve_model("DeepFM")
     assert (context.model_class, context.full_name) == (DeepFM, "DeepFM")
     assert registry.resolve_model("recbole.DeepFM") == context
     assert registry.resolve_model(DeepFM) == context
-    assert registry.resolve_model(NIFDIN) == ours
 
 
 def test_every_context_aware_model_of_recbole_is_known_and_has_a_yaml():
@@ -75,12 +80,6 @@ def test_every_context_aware_model_of_recbole_is_known_and_has_a_yaml():
 def test_a_name_that_cannot_be_trained_is_told_in_one_sentence(name, sentence):
     with pytest.raises(UserError, match=sentence):
         registry.resolve_model(name)
-
-
-@pytest.mark.skipif("NIFDIEN" in registry.MODELS, reason="NIFDIEN is there")
-def test_dien_is_not_silently_replaced_by_recboles():
-    with pytest.raises(UserError, match="NIFDIEN is not available yet.*--model=recbole.DIEN"):
-        registry.resolve_model("DIEN")
 
 
 def test_a_users_class_is_imported_from_the_current_folder(tmp_path, monkeypatch):
@@ -111,10 +110,12 @@ def test_a_users_pairwise_model_is_refused(tmp_path, monkeypatch):
 # --- seams
 
 
-def test_recbole_finds_model_dataset_and_trainer_by_name(registered):
-    assert get_model("NIFDIN") is NIFDIN
-    config = Config("NIFDIN", "ml-100k")
-    assert get_trainer(config["MODEL_TYPE"], "NIFDIN") is NIFTrainer
+@pytest.mark.parametrize("model_class", [NIFDIN, NIFDIEN])
+def test_recbole_finds_model_dataset_and_trainer_by_name(registered, model_class):
+    name = model_class.__name__
+    assert get_model(name) is model_class
+    config = Config(name, "ml-100k")
+    assert get_trainer(config["MODEL_TYPE"], name) is NIFTrainer
     assert type(create_dataset(config)) is CTRDataset
     assert get_dataloader(config, "test").__name__ == "NegSampleEvalDataLoader"
 
