@@ -93,7 +93,10 @@ class Run:
         """What runs of one table share: the rows, and what a row may see of the past."""
         record = self.record
         history = {key: record["history"].get(key) for key in ("ties", "until")}
-        shared = [record["dataset"], self.data, record["split"], record["rows"], history]
+        sizes = {
+            part: size for part, size in record["rows"].items() if part != "duplicates"
+        }  # not always told
+        shared = [record["dataset"], self.data, record["split"], sizes, history]
         return json.dumps(shared, sort_keys=True)
 
 

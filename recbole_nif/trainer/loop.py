@@ -232,5 +232,7 @@ def _valid_score(metrics: dict[str, float], name: str) -> float:
     if name not in metrics:
         raise UserError(f"valid_metric is {name!r}: use one of {', '.join(metrics)}.")
     if math.isnan(metrics[name]):
-        raise UserError(f"valid_metric {name!r} is undefined on the validation rows: use AUC or LogLoss.")
+        raise UserError(
+            f"valid_metric {name!r} is undefined on the validation rows: use LogLoss or another split."
+        )
     return metrics[name]
