@@ -13,11 +13,9 @@ import itertools
 
 import torch
 
-from recbole_nif.config import NIFConfig
-from recbole_nif.data.dataloader import CTRDataLoader
-from recbole_nif.data.dataset import CTRDataset
 from recbole_nif.data.fields import CUT_MASK, FLOW, PAIR_OF
 from recbole_nif.trainer.engine import Engine
+from tests.benchmarks.setup import prepare
 from tests.benchmarks.timing import interleaved, publish
 
 
@@ -42,13 +40,6 @@ def samples(batch) -> int:
     return int((batch[PAIR_OF] < 0).sum()) if PAIR_OF in batch else len(batch["label"])
 
 
-def build(model_name: str, dataset: str):
-    config = NIFConfig(model_name, dataset, config_dict={"device": "cpu", "train_batch_size": 1024})
-    torch.manual_seed(config["seed"])
-    train = CTRDataset(config).build()[0]
-    return config, CTRDataLoader(config, train, "train", shuffle=True), config.model_class(config, train)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", default="ml-1m")
@@ -56,9 +47,9 @@ def main() -> None:
     parser.add_argument("--out")
     options = parser.parse_args()
 
-    config, loader, din = build("NIFDIN", options.dataset)
+    config, loader, din = prepare("NIFDIN", options.dataset)
     sides = {"NIFDIN": training(din, config, loader, samples, options.steps)}
-    config, loader, amen = build("AMEN", options.dataset)
+    config, loader, amen = prepare("AMEN", options.dataset)
     windows = loader.windows(
         length=config["moveline_length"],
         stride=config["moveline_stride"],
@@ -68,7 +59,7 @@ def main() -> None:
     sides["AMEN stage 1 (cuts)"] = training(
         amen.generator, config, windows, lambda batch: int(batch[CUT_MASK].sum()), options.steps
     )
-    _, _, second = build("AMEN", options.dataset)
+    _, _, second = prepare("AMEN", options.dataset)
     second.start_finetune()
     rows = len(loader.dataset.event_log.position)
     loader.attach(FLOW, torch.randn(rows, config["flow_len"], config["hidden_size"]).half())

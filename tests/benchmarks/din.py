@@ -10,13 +10,8 @@ Targets: 1.3x with equal sizes, 8x with both defaults.
 from __future__ import annotations
 
 import argparse
-import itertools
 
-import torch
-
-from recbole_nif.config import NIFConfig
-from recbole_nif.data.dataloader import CTRDataLoader
-from recbole_nif.data.dataset import CTRDataset
+from tests.benchmarks.setup import trainer_of
 from tests.benchmarks.timing import interleaved, publish
 
 EQUAL = {
@@ -32,30 +27,6 @@ SIDES = {
 }
 
 
-def trainer_of(model_name: str, overrides: dict, dataset: str, steps: int):
-    """A function that trains ``steps`` batches and returns the rows it has seen."""
-    config = NIFConfig(
-        model_name, dataset, config_dict={"device": "cpu", "train_batch_size": 1024, **overrides}
-    )
-    torch.manual_seed(config["seed"])
-    train = CTRDataset(config).build()[0]
-    loader = CTRDataLoader(config, train, "train", shuffle=True)
-    model = config.model_class(config, train).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=config["learning_rate"])
-    batches = itertools.chain.from_iterable(itertools.repeat(loader))
-
-    def work() -> int:
-        rows = 0
-        for batch in itertools.islice(batches, steps):
-            optimizer.zero_grad(set_to_none=True)
-            model.calculate_loss(batch).backward()
-            optimizer.step()
-            rows += len(batch["user_id"])
-        return rows
-
-    return work
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", default="ml-1m")
@@ -63,7 +34,7 @@ def main() -> None:
     parser.add_argument("--out")
     options = parser.parse_args()
     sides = {
-        name: trainer_of(model, sizes, options.dataset, options.steps)
+        name: trainer_of(model, options.dataset, options.steps, **sizes)
         for name, (model, sizes) in SIDES.items()
     }
     rates = interleaved(sides)
