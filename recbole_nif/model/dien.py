@@ -41,7 +41,7 @@ class NIFDIEN(ClickHistoryModel):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        size = config["hidden_size"] or self.item_dim
+        size = config["hidden_size"]
         self.alpha = config["alpha"]
         self.extractor = GRU(self.item_dim, size)
         self.query = nn.Linear(self.item_dim, size, bias=False)

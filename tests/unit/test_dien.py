@@ -31,7 +31,7 @@ OPTIONS = [
     *({"gru_type": kind} for kind in ATTENTIONAL),
     {"attention_type": "mlp"},
     {"auxiliary_mlp_hidden_size": [6, 3]},
-    {"hidden_size": None, "alpha": 0.0},
+    {"alpha": 0.0},
     {"history": "all_with_label", "history_scene": True},
 ]
 
