@@ -5,7 +5,7 @@ python -m tests.benchmarks.dien [--dataset=ml-1m] [--steps=8] [--out=FILE.json]
 Both sides read the same batches (batch 1024, clicks-only history of 50); recbole.DIEN always has its
 defaults and trains a third of the steps. Against it: NIFDIEN with the same layer sizes, then with the
 paper's attention and auxiliary loss in place of MLPs, then with its own defaults.
-Targets: 15x with equal sizes, 20x with both defaults.
+Target: 20x with both defaults.
 """
 
 from __future__ import annotations
