@@ -1,0 +1,59 @@
+"""Where labels are coin flips, nothing can be learned, and neither the pair loss nor AUC may say otherwise.
+
+A held-out pair loss below log 2 would mean that the way pairs are chosen gives their labels away.
+"""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_nif.config import NIFConfig
+from recbole_nif.data.dataloader import CTRDataLoader
+from recbole_nif.data.dataset import CTRDataset
+from recbole_nif.data.fields import ROW_ID
+from recbole_nif.trainer.trainer import NIFTrainer
+from tests.planted import MODELS, SETTINGS, write_planted
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_planted(tmp_path_factory.mktemp("coins"), seed=1, users=300, events=50, noise=0.5)
+
+
+def pair_losses(config, model, view) -> np.ndarray:
+    """The pair loss of small batches of the rows of ``view``, with partners among these rows."""
+    view = copy.copy(view)
+    view.train_rows = view.inter_feat[ROW_ID]
+    config["train_batch_size"] = 10  # rows of two users: batches are all but independent
+    with torch.no_grad():
+        return np.array(
+            [model.loss_terms(batch)["tsp"] for batch in CTRDataLoader(config, view, phase="train")]
+        )
+
+
+@pytest.mark.parametrize("mode", ["logit", "shift", "both"])
+def test_on_coin_flips_the_held_out_pair_loss_stays_at_log_2_and_auc_at_a_half(folder, mode):
+    overrides = {"tsp_mode": mode, "tsp_ratio": 1.0, "lambda_tsp": 1.0, "epochs": 1, "seed": 3}
+    settings = {**SETTINGS, **MODELS["AMEN"], "data_path": str(folder), **overrides}
+    config = NIFConfig("AMEN", "planted", config_dict=settings)
+    train, _, test = CTRDataset(config).build()
+    torch.manual_seed(3)
+    model = config.model_class(config, train)
+    trainer = NIFTrainer(config, model)
+    trainer.fit(CTRDataLoader(config, train, shuffle=True), saved=False)
+    test_rows = CTRDataLoader(config, test, phase="test")
+    auc = trainer.evaluate(test_rows, load_best_model=False)["auc"]
+
+    losses = pair_losses(config, model.eval(), test)
+    error = losses.std() / math.sqrt(len(losses))
+    assert 0 < error < 0.01
+    log_2 = math.log(2) * (1.5 if mode == "both" else 1.0)
+    assert abs(losses.mean() - log_2) < 3 * error
+
+    clicked = int(test.inter_feat["label"].sum())
+    error = math.sqrt((len(test) + 1) / (12 * clicked * (len(test) - clicked)))  # of AUC, if there is nothing
+    assert error < 0.02
+    assert abs(auc - 0.5) < 3 * error
