@@ -13,7 +13,6 @@ from recbole_nif import compat
 from recbole_nif.config import NIFConfig
 from recbole_nif.data.dataloader import CTRDataLoader
 from recbole_nif.data.dataset import CTRDataset
-from recbole_nif.evaluation.scored_rows import SCORES_FILE
 from recbole_nif.publish.tables import result_table
 from recbole_nif.results import METRICS, read_result, result_record
 from recbole_nif.run_folder import RunFolder
@@ -53,44 +52,44 @@ def run_recbole_nif(
     folder, clock = RunFolder(config), Stopwatch()
     if config["resume"] and folder.result.is_file():
         return _finished(read_result(folder.path), folder)
-    with (
-        folder.removed_after_a_mistake(),
-        folder.logging(config["state"]),
-        folder.resumable(saved),
-        clock.part("total"),
-    ):
+    with folder.removed_after_a_mistake(), folder.logging(config["state"]), folder.resumable(saved):
         for note in config.notes:
             logger.info(note)
-        init_seed(config["seed"], config["reproducibility"])
-        with clock.part("data"):
-            views = CTRDataset(config).build()
-            train_data = CTRDataLoader(config, views[0], phase="train", shuffle=True)
-            valid_data = CTRDataLoader(config, views[1], phase="valid")
-            test_data = CTRDataLoader(config, views[2], phase="test")
-        logger.info(views[0])
-
-        init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-        network = config.model_class(config, views[0]).to(config["device"])
-        logger.info(network)
-        trainer = NIFTrainer(config, network)
-        show = config["show_progress"]
-        best_score, best_result = trainer.fit(train_data, valid_data, saved=saved, show_progress=show)
-        test_result = None
-        if trainer.plan[-1] != "pretrain":
-            with clock.part("evaluate"):
-                test_result = trainer.evaluate(test_data, load_best_model=False, show_progress=show)
-
-    durations = clock.seconds | {report.name: report.seconds for report in trainer.reports}
-    record = result_record(config, views, trainer, durations)
-    if folder.writes and trainer.scored is not None:
-        trainer.scored.save(folder.path / SCORES_FILE)
-    folder.write_result(record)
+        with clock.part("total"):
+            views, trainer = _train_and_test(config, clock, saved)
+        durations = clock.seconds | {report.name: report.seconds for report in trainer.reports}
+        record = result_record(config, views, trainer, durations)
+        folder.write_result(record, trainer.scored)
+    test = trainer.evaluation
     return {
         **_finished(record, folder),
-        "best_valid_score": best_score,
-        "best_valid_result": best_result,
-        "test_result": test_result,
+        "best_valid_score": trainer.best_valid_score,
+        "best_valid_result": trainer.best_valid_result,
+        "test_result": None if test is None else test.metrics(),
     }
+
+
+def _train_and_test(
+    config: NIFConfig, clock: "Stopwatch", saved: bool
+) -> tuple[list[CTRDataset], NIFTrainer]:
+    """The run itself: the three views of the data, and the trainer with its reports and test scores."""
+    init_seed(config["seed"], config["reproducibility"])
+    with clock.part("data"):
+        views = CTRDataset(config).build()
+        train_data = CTRDataLoader(config, views[0], phase="train", shuffle=True)
+        valid_data = CTRDataLoader(config, views[1], phase="valid")
+        test_data = CTRDataLoader(config, views[2], phase="test")
+    logger.info(views[0])
+
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    network = config.model_class(config, views[0]).to(config["device"])
+    logger.info(network)
+    trainer, show = NIFTrainer(config, network), config["show_progress"]
+    trainer.fit(train_data, valid_data, saved=saved, show_progress=show)
+    if trainer.plan[-1] != "pretrain":
+        with clock.part("evaluate"):
+            trainer.evaluate(test_data, load_best_model=False, show_progress=show)
+    return views, trainer
 
 
 def _finished(record: Mapping, folder: RunFolder) -> dict:

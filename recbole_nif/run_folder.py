@@ -21,6 +21,7 @@ import yaml
 from recbole_nif import __version__
 from recbole_nif.device import device_name
 from recbole_nif.errors import UserError
+from recbole_nif.evaluation.scored_rows import SCORES_FILE, ScoredRows
 
 PACKAGES = ("recbole", "numpy", "pandas")
 BEGINNINGS = ("config.yaml", "train.log", "tensorboard")  # what a run has before its first checkpoint
@@ -121,11 +122,13 @@ class RunFolder:
         """Path of ``result.json``, which is there when the run is complete."""
         return self.path / "result.json"
 
-    def write_result(self, record: Mapping) -> None:
-        """Writes ``result.json``."""
+    def write_result(self, record: Mapping, scored: ScoredRows | None = None) -> None:
+        """Writes the scores of the test rows, if there are any, and then ``result.json``."""
         if not self.writes:
             return
         try:
+            if scored is not None:
+                scored.save(self.path / SCORES_FILE)
             write_json(self.result, record)
         except OSError as error:
             raise UserError(

@@ -49,15 +49,18 @@ class ScoredRows:
     def save(self, path: Path) -> None:
         """Writes all rows or nothing: ids int32 where they fit, labels int8, scores float32."""
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        with open(temporary, "wb") as file:
-            np.savez_compressed(
-                file,
-                row_id=_small(self.row_id),
-                user=_small(self.user),
-                label=self.label.astype(np.int8),
-                score=self.score.astype(np.float32),
-            )
-        os.replace(temporary, path)
+        try:
+            with open(temporary, "wb") as file:
+                np.savez_compressed(
+                    file,
+                    row_id=_small(self.row_id),
+                    user=_small(self.user),
+                    label=self.label.astype(np.int8),
+                    score=self.score.astype(np.float32),
+                )
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> "ScoredRows":
