@@ -24,7 +24,7 @@ LIMITS: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     ("at least 0", lambda value: value >= 0, (
         "epochs", "stopping_step", "eval_step", "learning_rate", "weight_decay", "worker", "n_layers",
         "nce_uniform", "nce_hard_negatives", "lambda_tsp", "lambda_align", "lambda_div", "lambda_vel",
-        "flow_cache_memory_mb",
+        "lambda_preference", "flow_cache_memory_mb",
     )),
     ("above 0", lambda value: value > 0, ("temperature", "tsp_window", "max_norm")),
     ("between 0 and 1", lambda value: 0 <= value <= 1, ("dropout_prob", "tsp_ratio")),

@@ -175,6 +175,7 @@ def test_window_clicks_and_targets_are_never_negatives_of_the_window():
         {"flow_decoding": "autoregressive", "moveline_encoder": "gru"},
         {"flow_len": 1, "learnable_temperature": True, "use_logq": True},
         {"lambda_div": 0.0, "lambda_vel": 0.0},
+        {"lambda_preference": 0.5, "nce_hard_negatives": 2},
     ],
 )
 def test_every_form_of_stage_1_trains(options):
@@ -185,7 +186,9 @@ def test_every_form_of_stage_1_trains(options):
             batch.interaction[name] = batch[name][..., :1]
     terms = generator.loss_terms(batch)
     regularized = options.get("regularizer_form") != "none" and options.get("lambda_div") != 0
-    assert list(terms) == (["nce", "diversity", "velocity"] if regularized else ["nce"])
+    named = {"nce": True, "preference": "lambda_preference" in options}
+    named |= dict.fromkeys(("diversity", "velocity"), regularized)
+    assert list(terms) == [name for name, expected in named.items() if expected]
     sum(terms.values()).backward()
     gradients = {name: p.grad for name, p in generator.named_parameters() if p.requires_grad}
     unused = {name for name, grad in gradients.items() if grad is None}
@@ -403,5 +406,7 @@ def test_contradictory_options_are_refused_with_the_remedy():
         tiny_amen(n_heads=3)
     with pytest.raises(UserError, match="tsp_mode shift needs one of use_scene_space"):
         tiny_amen(tsp_mode="shift", use_scene_space=False, use_item_space=False, use_nif=False)
+    with pytest.raises(UserError, match="lambda_preference needs rows to contrast with: set nce_hard_neg"):
+        tiny_amen(lambda_preference=1.0)
     with pytest.raises(UserError, match="div_form logdet does not go with regularizer_form geodesic"):
         tiny_amen(div_form="logdet")

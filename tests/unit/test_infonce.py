@@ -59,6 +59,17 @@ def test_hard_negatives_join_the_denominator_unless_masked():
     assert none == pytest.approx(0, abs=1e-6)
 
 
+def test_preference_contrasts_with_hard_negatives_alone_where_there_are_any():
+    e2 = math.exp(2)
+    two = {"flow": E[:1].expand(2, 1, -1), "targets": E[:1].expand(2, 1, -1), "mask": torch.ones(2, 1).bool()}
+    hard = E[:2].expand(2, 2, -1)  # one like the target, one orthogonal
+    seen = torch.tensor([[[True, True]], [[False, False]]])  # the second flow has none
+    loss = contrast().preference(**two, hard_negatives=hard, hard_mask=seen)
+    assert loss.item() == pytest.approx(math.log((2 * e2 + 1) / e2), rel=1e-5)
+    nobody = contrast().preference(**two, hard_negatives=hard, hard_mask=torch.zeros_like(seen))
+    assert nobody.item() == 0.0
+
+
 def test_logq_subtracts_the_log_of_the_expected_count():
     module = contrast(use_logq=True)  # item 1: 2 * 6/8 + 2/4, item 2: 2 * 2/8 + 2/4
     e2 = math.exp(2)

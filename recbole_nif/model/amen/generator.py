@@ -67,6 +67,7 @@ class InterestFlowGenerator(nn.Module):
         moveline: the event tables, encoder and target projection, which stage 2 starts from.
         contrast, regularizer: the losses of stage 1.
         lambda_div, lambda_vel: weights of the two regularizers.
+        lambda_preference: weight of the contrast with hard negatives alone.
         item_scene: [n_items] int64, the scene set of each item.
         clicked_behaviors: [n_behaviors] bool, which behavior ids of window events are clicks.
         flow_len: K.
@@ -82,6 +83,7 @@ class InterestFlowGenerator(nn.Module):
         regularizer: FlowRegularizer,
         lambda_div: float,
         lambda_vel: float,
+        lambda_preference: float = 0.0,
         item_scene: Tensor,
         clicked_behaviors: Tensor,
         flow_len: int,
@@ -97,6 +99,7 @@ class InterestFlowGenerator(nn.Module):
         self.regularizer = regularizer
         self.lambda_div = lambda_div
         self.lambda_vel = lambda_vel
+        self.lambda_preference = lambda_preference
         self.autoregressive = flow_decoding == "autoregressive"
         self.start = FlowStart(flow_len=flow_len, width=width)
         self.decoder = SlotDecoder(width=width, n_layers=n_layers, n_heads=n_heads, dropout=dropout)
@@ -146,7 +149,7 @@ class InterestFlowGenerator(nn.Module):
         return groups.collect(self._decode(groups.spread(self.start(last, gap)), memory, visible))
 
     def loss_terms(self, batch) -> dict[str, Tensor]:
-        """Weighted losses over every eligible cut of a batch of windows: "nce", "diversity", "velocity"."""
+        """Weighted losses over all eligible cuts of windows: "nce", "preference", "diversity", "velocity"."""
         window, event, valid = grouped_cuts(batch[CUT_MASK], CUTS_PER_GROUP)  # [G], [G, Q], [G, Q]
         cut = (window.unsqueeze(1), event)  # picks [G, Q, ...] out of [U, n, ...]
         mask = batch[TARGET_MASK][cut] & valid.unsqueeze(-1)  # [G, Q, K]
@@ -161,13 +164,13 @@ class InterestFlowGenerator(nn.Module):
         group = window.repeat_interleave(event.shape[1])  # [N], N = G Q
         flow, targets, mask = (part.flatten(0, 1) for part in (unit(flow), targets, mask))  # [N, K, ...]
         with torch.autocast(flow.device.type, enabled=False):
-            terms = {"nce": self._contrast_loss(batch, cut, group, flow, targets, mask)}
+            terms = self._contrast_losses(batch, cut, group, flow, targets, mask)
             anchor = unit(self.interest(last.float())).flatten(0, 1)  # [N, d]
             return terms | self._regularizers(flow, anchor, targets, mask)
 
-    def _contrast_loss(
+    def _contrast_losses(
         self, batch, cut: tuple, group: Tensor, flow: Tensor, targets: Tensor, mask: Tensor
-    ) -> Tensor:
+    ) -> dict[str, Tensor]:
         in_batch, uniform = self.contrast.draw(mask)
         items = batch[TARGET_ITEM][cut].flatten(0, 1)  # [N, K]
         negatives = torch.cat(
@@ -181,7 +184,7 @@ class InterestFlowGenerator(nn.Module):
             hard_mask = batch[NEGATIVE_MASK][cut].flatten(0, 1).unsqueeze(1) & (
                 own.unsqueeze(1) != items.unsqueeze(2)
             )
-        return self.contrast(
+        nce = self.contrast(
             flow=flow,
             targets=targets,
             mask=mask,
@@ -192,6 +195,10 @@ class InterestFlowGenerator(nn.Module):
             hard_negatives=hard,
             hard_mask=hard_mask,
         )
+        if hard is None or not self.lambda_preference:
+            return {"nce": nce}
+        preference = self.contrast.preference(flow, targets, mask, hard, hard_mask)
+        return {"nce": nce, "preference": self.lambda_preference * preference}
 
     def _regularizers(self, flow: Tensor, anchor: Tensor, targets: Tensor, mask: Tensor) -> dict[str, Tensor]:
         if self.regularizer.form == "none":

@@ -140,13 +140,10 @@ class FlowInfoNCE(nn.Module):
             hard_negatives: [N, H, d] unit vectors, a flow's own further negatives; hard_mask: [N, K, H] bool.
         """
         n_slots = flow.shape[1]
-        queries = flow.float() * torch.exp(-self.log_temperature)  # [N, K, d]
-        positive = (queries * targets.float()).sum(-1)  # [N, K]
+        queries, positive = self._logits(flow, targets)
         base = positive
         if hard_negatives is not None:
-            hard = queries @ hard_negatives.float().transpose(1, 2)  # [N, K, H]
-            hard = hard.masked_fill(~hard_mask, MASKED)
-            base = torch.logaddexp(positive, hard.logsumexp(-1))
+            base = _joined_by_hard(positive, queries, hard_negatives, hard_mask)
         weight = mask.float() / mask.sum().clamp_min(1)
         total = weighted_log_sum_exp(
             base.flatten(),
@@ -158,6 +155,31 @@ class FlowInfoNCE(nn.Module):
             weight.flatten(),
         )
         return total - (weight * positive).sum()
+
+    def preference(
+        self, flow: Tensor, targets: Tensor, mask: Tensor, hard_negatives: Tensor, hard_mask: Tensor
+    ) -> Tensor:
+        """- mean of log softmax of the true item among it and the flow's own hard negatives alone (scalar).
+
+        Beside a thousand random items, rows that the user met and did not click hardly count, and the flow
+        learns what is met next; alone they teach it what is liked of what is met (reconstruction).
+        Arguments as in ``forward``; flows without a hard negative are left out.
+        """
+        queries, positive = self._logits(flow, targets)
+        weight = (mask & hard_mask.any(-1)).float()
+        losses = _joined_by_hard(positive, queries, hard_negatives, hard_mask) - positive
+        return (weight * losses).sum() / weight.sum().clamp_min(1)
+
+    def _logits(self, flow: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """f_k / tau [N, K, d] and its product with y_k [N, K]."""
+        queries = flow.float() * torch.exp(-self.log_temperature)
+        return queries, (queries * targets.float()).sum(-1)
+
+
+def _joined_by_hard(positive: Tensor, queries: Tensor, hard_negatives: Tensor, hard_mask: Tensor) -> Tensor:
+    """log(exp(positive) + sum of exp of the hard negatives' logits), [N, K]."""
+    hard = queries @ hard_negatives.float().transpose(1, 2)  # [N, K, H]
+    return torch.logaddexp(positive, hard.masked_fill(~hard_mask, MASKED).logsumexp(-1))
 
 
 def owned(positives: Tensor, items: Tensor, n_items: int) -> Tensor:
