@@ -59,6 +59,8 @@ class StageFiles:
         if self.last is None or not self.last.is_file():
             return None
         payload = checkpoint.load(self.last, checkpoint.model_name(self.config), self.stage)
+        if "complete" not in payload:
+            raise UserError(f"{self.last} holds no state of a stage to go on from: start a new run.")
         changed = changed_keys(payload["config"], checkpoint.resolved(self.config))
         if changed:
             raise UserError(

@@ -134,6 +134,11 @@ def of_another_model(file, _):
     return "holds model 'DeepFM', not 'NIFDIN'"
 
 
+def of_best_weights(file, _):
+    file.write_bytes(file.with_name("finetune-best.pt").read_bytes())
+    return "holds no state of a stage to go on from"
+
+
 def outcome(folder):
     """What must not depend on interruptions: all metrics and losses of all epochs, and the best weights."""
     record = json.loads((folder / "result.json").read_text())
@@ -248,7 +253,7 @@ class TestARunThatStops:
         code, said = run(f"--resume={folder}")
         assert code == 2 and "was written with other data than the files of toy hold now" in said
 
-    @pytest.mark.parametrize("damage", [truncated, malicious, of_another_model])
+    @pytest.mark.parametrize("damage", [truncated, malicious, of_another_model, of_best_weights])
     def test_is_not_resumed_from_a_damaged_checkpoint(self, tmp_path, folder, start, damage):
         run(*start, act_at=30, act=kill)
         file = folder / "checkpoints" / "finetune-last.pt"
