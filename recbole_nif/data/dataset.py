@@ -279,7 +279,7 @@ class CTRDataset(Dataset):
 def _raised_on_purpose(error: ValueError) -> bool:
     """Whether RecBole's dataset code says what is wrong, unlike an error of pandas or a bug."""
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return last.filename.endswith(RECBOLE_DATASET) and last.line.startswith("raise")
+    return last.filename.endswith(RECBOLE_DATASET) and (last.line or "").startswith("raise")
 
 
 def _rows_moved(parts: list[np.ndarray], other: list[np.ndarray], size: int) -> int:

@@ -8,14 +8,13 @@ AMEN's partner rows cost time and count nothing. Target: stage 2 at least 0.15x 
 
 from __future__ import annotations
 
-import argparse
 import itertools
 
 import torch
 
 from recbole_nif.data.fields import CUT_MASK, FLOW, PAIR_OF
 from recbole_nif.trainer.engine import Engine
-from tests.benchmarks.setup import prepare
+from tests.benchmarks.setup import parse_options, prepare
 from tests.benchmarks.timing import interleaved, publish
 
 
@@ -41,11 +40,7 @@ def samples(batch) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", default="ml-1m")
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--out")
-    options = parser.parse_args()
+    options = parse_options(__doc__)
 
     config, loader, din = prepare("NIFDIN", options.dataset)
     sides = {"NIFDIN": training(din, config, loader, samples, options.steps)}

@@ -10,9 +10,7 @@ Target: 20x with both defaults.
 
 from __future__ import annotations
 
-import argparse
-
-from tests.benchmarks.setup import trainer_of
+from tests.benchmarks.setup import parse_options, trainer_of
 from tests.benchmarks.timing import interleaved, publish
 
 STOCK = "recbole.DIEN"
@@ -32,11 +30,7 @@ SIDES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", default="ml-1m")
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--out")
-    options = parser.parse_args()
+    options = parse_options(__doc__)
     sides = {STOCK: trainer_of(STOCK, options.dataset, max(1, options.steps // 3))}
     for label, sizes in SIDES.items():
         sides[label] = trainer_of("NIFDIEN", options.dataset, options.steps, **sizes)

@@ -9,9 +9,7 @@ Targets: 1.3x with equal sizes, 8x with both defaults.
 
 from __future__ import annotations
 
-import argparse
-
-from tests.benchmarks.setup import trainer_of
+from tests.benchmarks.setup import parse_options, trainer_of
 from tests.benchmarks.timing import interleaved, publish
 
 EQUAL = {
@@ -28,11 +26,7 @@ SIDES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", default="ml-1m")
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--out")
-    options = parser.parse_args()
+    options = parse_options(__doc__)
     sides = {
         name: trainer_of(model, options.dataset, options.steps, **sizes)
         for name, (model, sizes) in SIDES.items()

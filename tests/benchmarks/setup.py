@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 from collections.abc import Callable
 
@@ -10,6 +11,15 @@ import torch
 from recbole_nif.config import NIFConfig
 from recbole_nif.data.dataloader import CTRDataLoader
 from recbole_nif.data.dataset import CTRDataset
+
+
+def parse_options(description: str) -> argparse.Namespace:
+    """The options of a benchmark of training: ``dataset``, ``steps`` of a repeat and ``out``."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--dataset", default="ml-1m")
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--out")
+    return parser.parse_args()
 
 
 def prepare(model_name: str, dataset: str, **overrides):
