@@ -121,3 +121,20 @@ def test_target_attention_learns_to_prefer_the_latest_visible_event():
     memory, visible = attention.keys_values(events), torch.arange(5) < torch.tensor([[[2], [5]]])
     latest = memory[:, 1, :, [1, 4]].permute(0, 2, 1, 3).flatten(2)  # values of events 1 and 4, [1, 2, d]
     assert torch.allclose(attention(target, memory, visible), attention.output(latest), atol=1e-5)
+
+
+def test_gradients_are_the_same_at_every_call_with_several_threads():
+    torch.manual_seed(0)
+    attention = MultiHeadTargetAttention(width=16, n_heads=2, length=50)
+    targets, visible = torch.randn(300, 8, 16), torch.arange(50) < torch.randint(0, 51, (300, 8, 1))
+    memory = attention.keys_values(torch.randn(300, 50, 16)).detach()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        gradients = [
+            torch.autograd.grad(attention(targets, memory, visible).pow(2).sum(), attention.recency)[0]
+            for _ in range(10)
+        ]
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)

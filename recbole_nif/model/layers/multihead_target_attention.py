@@ -28,7 +28,8 @@ class MultiHeadTargetAttention(Attention):
         """targets: [G, R, d]; keys_values: [G, 2, H, n, d/H]; visible: [G, R, n] bool -> [G, R, d]."""
         seen = visible.any(-1, keepdim=True)  # [G, R, 1]
         newer = visible.sum(-1, keepdim=True) - visible.cumsum(-1)  # [G, R, n] visible events after each
-        bias = self.recency[:, newer].transpose(0, 1)  # [G, H, R, n]
+        # [G, H, R, n]; the gradient of self.recency[:, newer] is summed in another order at each call
+        bias = self.recency.index_select(1, newer.flatten()).unflatten(1, newer.shape).transpose(0, 1)
         # Targets that see no event attend to all of them and are zeroed: an empty softmax would be NaN.
         hidden = ~(visible | ~seen).unsqueeze(1)  # [G, 1, R, n]
         return super().forward(targets, keys_values, bias.masked_fill(hidden, float("-inf"))) * seen

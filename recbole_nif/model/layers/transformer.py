@@ -65,7 +65,9 @@ class RelativePositionBias(nn.Module):
         """The float mask [1, H, n, n] shared by all windows: entry (i, j) depends on i - j only."""
         position = torch.arange(n, device=self.bias.device)
         distance = position[:, None] - position  # [n, n]
-        return self.bias[:, distance.clamp_min(0)].masked_fill(distance < 0, float("-inf")).unsqueeze(0)
+        # [H, n, n]; the gradient of self.bias[:, distance] is summed in another order at each call
+        bias = self.bias.index_select(1, distance.clamp_min(0).flatten()).unflatten(1, distance.shape)
+        return bias.masked_fill(distance < 0, float("-inf")).unsqueeze(0)
 
 
 class EncoderLayer(nn.Module):
