@@ -18,16 +18,17 @@ LIMITS: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     ("at least 1", lambda value: value >= 1, (
         "batch_size", "embedding_size", "hidden_size", "n_heads", "flow_len", "rows_per_window", "log_every",
         "MAX_ITEM_LIST_LENGTH", "moveline_length", "moveline_stride", "scene_hash_size", "nce_in_batch",
-        "pretrain_eval_rows", "tsp_neighbors",
+        "pretrain_eval_rows", "tsp_neighbors", "click_horizon",
     )),
     ("at least 2", lambda value: value >= 2, ("cross_fit_folds",)),
     ("at least 0", lambda value: value >= 0, (
         "epochs", "stopping_step", "eval_step", "learning_rate", "weight_decay", "worker", "n_layers",
         "nce_uniform", "nce_hard_negatives", "lambda_tsp", "lambda_align", "lambda_div", "lambda_vel",
-        "lambda_preference", "flow_cache_memory_mb",
+        "lambda_click", "flow_cache_memory_mb",
     )),
     ("above 0", lambda value: value > 0, ("temperature", "tsp_window", "max_norm")),
     ("between 0 and 1", lambda value: 0 <= value <= 1, ("dropout_prob", "tsp_ratio")),
+    ("at least 0 and below 1", lambda value: 0 <= value < 1, ("ema_decay",)),
     ("between 0 and 4294967295", lambda value: 0 <= value < 2**32, ("seed",)),
 )  # fmt: skip
 

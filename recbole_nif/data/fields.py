@@ -33,6 +33,10 @@ TARGET_MASK = "target_mask"  # [U, n, K] bool
 NEGATIVE_ITEM = "negative_item"  # [U, n, H] int64, the user's own unclicked events after the cut
 NEGATIVE_SCENE = "negative_scene"  # [U, n, H] int64
 NEGATIVE_MASK = "negative_mask"  # [U, n, H] bool
+EXPOSED_ITEM = "exposed_item"  # [U, n, M] int64, the user's next rows after the cut, clicked or not
+EXPOSED_SCENE = "exposed_scene"  # [U, n, M] int64
+EXPOSED_LABEL = "exposed_label"  # [U, n, M] float, 1 = clicked
+EXPOSED_MASK = "exposed_mask"  # [U, n, M] bool
 
 FLOW = "flow"  # [B, K, d] float, the frozen generator's flow when it was computed once per row
 GAP_BUCKETS = 16  # min(15, floor(log2(1 + seconds / 60)))

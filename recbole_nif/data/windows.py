@@ -33,6 +33,7 @@ class MovelineWindows:
         batch_size: windows per batch.
         cuts: ``boundaries`` or ``all``.
         hard_negatives: H, the user's own next unclicked training rows after the cut.
+        exposures: M, the user's next training rows after the cut, clicked or not.
         user_mask: bool [users], whose windows to take; None for all.
         seed: of the order.
     """
@@ -47,6 +48,7 @@ class MovelineWindows:
         batch_size: int,
         cuts: str = "boundaries",
         hard_negatives: int = 0,
+        exposures: int = 0,
         user_mask: Tensor | None = None,
         seed: int = 0,
     ):
@@ -58,14 +60,17 @@ class MovelineWindows:
             raise UserError(f"pretrain_cuts is {cuts!r}: use boundaries or all.")
         self.log = log = dataset.event_log
         self.length, self.stride, self.flow_len = length, stride, flow_len
-        self.batch_size, self.hard_negatives, self.seed = batch_size, hard_negatives, seed
+        self.batch_size, self.seed = batch_size, seed
+        self.hard_negatives, self.exposures = hard_negatives, exposures
         self.epoch, self.first_batch = 0, 0
         in_training = np.zeros(len(log), dtype=bool)
         in_training[log.position[dataset.train_rows].numpy()] = True
         label = log.label.numpy()
         self.clicks = EventIndex.of(in_training & (label == 1))
+        self.rows = EventIndex.of(in_training & (label != NO_LABEL))
         self.unclicked = EventIndex.of(in_training & (label != 1) & (label != NO_LABEL))
-        self.end = self._last_click_end(dataset.user_num)  # no cut lies at or after a user's last click
+        self.end = self._last_end(self.clicks)  # no cut lies at or after a user's last click
+        self.rows_end = self._last_end(self.rows)
         boundary = (
             log.tie_begin.numpy() == np.arange(len(log)) if cuts == "boundaries" else np.ones(len(log), bool)
         )
@@ -80,11 +85,11 @@ class MovelineWindows:
     def _parts(self, windows: Tensor) -> tuple[Tensor, ...]:
         return windows.split(1 << 16)
 
-    def _last_click_end(self, n_users: int) -> Tensor:
-        """One past the last position at which a user's cut can lie, [users]."""
-        clicks = self.clicks.positions.long()
+    def _last_end(self, index: EventIndex) -> Tensor:
+        """One past each user's last event in ``index``, [users]."""
+        positions = index.positions.long()
         end = self.log.offsets[:-1].clone()
-        return end.scatter_reduce_(0, self.log.user[clicks].long(), clicks + 1, "amax")[:n_users]
+        return end.scatter_reduce_(0, self.log.user[positions].long(), positions + 1, "amax")
 
     def _lay_windows(self, user_mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """User and log position of every window of the grid."""
@@ -138,6 +143,13 @@ class MovelineWindows:
             batch[fields.NEGATIVE_ITEM] = self.log.item[negative].long() * negative_mask
             batch[fields.NEGATIVE_SCENE] = self.log.scene[negative].long() * negative_mask
             batch[fields.NEGATIVE_MASK] = negative_mask
+        if self.exposures:
+            rows_end = self.rows_end[self.user[windows]]
+            exposed, exposed_mask = self._next(self.rows, cut, rows_end, mask, self.exposures)
+            batch[fields.EXPOSED_ITEM] = self.log.item[exposed].long() * exposed_mask
+            batch[fields.EXPOSED_SCENE] = self.log.scene[exposed].long() * exposed_mask
+            batch[fields.EXPOSED_LABEL] = (self.log.label[exposed] == 1).float() * exposed_mask
+            batch[fields.EXPOSED_MASK] = exposed_mask
         return Interaction(batch)
 
     @staticmethod

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from recbole.data.interaction import Interaction
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from recbole_nif.data.dataloader import CTRDataLoader
@@ -75,7 +76,8 @@ class FlowProbe:
         vectors = F.normalize(generator.item_targets(items, self.item_scene.to(self.device)).float(), dim=-1)
         result = {}
         for prefix, sample in (("", self.valid), ("train_", self.train)):
-            rank, cosine = self._rank(generator, sample, vectors)
+            rank, cosine, score = self._rank(generator, sample, vectors)
+            result[f"{prefix}flow_auc"] = roc_auc_score(sample.clicked, score)
             for k in KS:
                 result[f"{prefix}recall@{k}"] = (rank[sample.clicked] <= k).double().mean().item()
             result[f"{prefix}cos_clicked"] = cosine[sample.clicked].double().mean().item()
@@ -84,20 +86,23 @@ class FlowProbe:
             result[f"gap@{k}"] = result[f"train_recall@{k}"] - result[f"recall@{k}"]
         return result
 
-    def _rank(self, generator, sample: _Sample, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    def _rank(self, generator, sample: _Sample, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rank of each row's item (1 = nearest; ties count against it) and cos(f_1, y_v), both [N]."""
-        ranks, cosines = [], []
+        ranks, cosines, scores = [], [], []
+        head = getattr(generator, "click", None)
         done = 0
         for batch in sample.loader:
             flow = F.normalize(generator.flow(to_device(batch, self.device)).float(), dim=-1)  # [B, K, d]
             target = sample.items[done : done + len(flow)].to(self.device)
             done += len(flow)
-            cosines.append((flow[:, 0] * vectors[target]).sum(-1))
+            cosine = flow @ vectors[target].unsqueeze(-1)  # [B, K, 1]
+            cosines.append(cosine[:, 0, 0])
+            scores.append((cosine.mean(1) if head is None else head(cosine)).squeeze(-1))
             chunk = max(1, (1 << 24) // (flow.shape[1] * len(vectors)))
             for part, goal in zip(flow.split(chunk), target.split(chunk), strict=True):
                 score = (part @ vectors.T).amax(1)  # [N', n_items]
                 ranks.append((score[:, 1:] >= score.gather(1, goal[:, None])).sum(1))
-        return torch.cat(ranks).cpu(), torch.cat(cosines).cpu()
+        return torch.cat(ranks).cpu(), torch.cat(cosines).cpu(), torch.cat(scores).cpu()
 
 
 def loader_of(config, dataset, rows: Tensor) -> CTRDataLoader:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from recbole.data.interaction import Interaction
@@ -11,6 +12,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from recbole_nif.device import to_device
 from recbole_nif.errors import UserError
+from recbole_nif.trainer.averaging import WeightAverage
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +67,8 @@ class Engine:
     """Trains ``module`` on a loss given as named scalar terms.
 
     Config keys: ``learner``, ``clip_grad_norm`` (arguments of ``clip_grad_norm_``), ``enable_amp`` and
-    ``amp_dtype`` (training only; evaluation stays in full precision), ``compile``, ``single_spec``.
+    ``amp_dtype`` (training only; evaluation stays in full precision), ``compile``, ``ema_decay``,
+    ``single_spec``.
 
     Args:
         module: what is trained, already on ``config["device"]``.
@@ -91,6 +94,7 @@ class Engine:
         scaled = self.amp and dtype == "float16" and self.device.type == "cuda"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
         self.optimizer = build_optimizer(config["learner"] or "adam", groups)
+        self.average = WeightAverage(self.parameters, config["ema_decay"]) if config["ema_decay"] else None
 
         self._loss_terms = loss_terms
         if not (config["single_spec"] is None or config["single_spec"]):
@@ -115,13 +119,26 @@ class Engine:
             clip_grad_norm_(self.parameters, **self.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if self.average is not None:
+            self.average.update()
         return {name: term.detach() for name, term in terms.items()}
 
+    def averaged(self) -> AbstractContextManager:
+        """Within it the module has the weights to be judged and kept: their average with ``ema_decay``."""
+        return nullcontext() if self.average is None else self.average.applied()
+
     def state(self) -> dict:
-        """Optimizer and gradient scaler, for ``load``."""
-        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+        """Optimizer, gradient scaler and weight average, for ``load``."""
+        average = None if self.average is None else self.average.state()
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "average": average,
+        }
 
     def load(self, state: dict) -> None:
         """Goes on from ``state``."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.load(state["average"])

@@ -137,13 +137,15 @@ class _Loop:
         logger.log(level, line)
         if best:
             report.best_epoch, report.best_score, report.valid = epoch, self.stopping.best, metrics
-            self.files.keep(epoch, self.stopping)
+            with self.engine.averaged():
+                self.files.keep(epoch, self.stopping)
         self.epoch, self.step, self.spent, self.meter = epoch + 1, 0, 0.0, Meter()
         self.save()
 
     def _validate(self) -> dict[str, float]:
         try:
-            return self.stage.evaluate()
+            with self.engine.averaged():
+                return self.stage.evaluate()
         except KeyboardInterrupt:  # a second Ctrl-C; evaluation changes nothing, so nothing is lost
             self.save()
             raise

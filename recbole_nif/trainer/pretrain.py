@@ -35,7 +35,7 @@ class GeneratorPretrainStage(Stage):
 
     name = "pretrain"
     unit = "cuts"
-    headline = ("recall@10", "recall@50", "train_recall@50")
+    headline = ("recall@10", "recall@50", "train_recall@50", "flow_auc", "train_flow_auc")
 
     def __init__(
         self,
@@ -47,7 +47,8 @@ class GeneratorPretrainStage(Stage):
         epochs: int | None = None,
     ):
         self.module = generator
-        self.settings = Settings.read(config, prefix="pretrain_", valid_metric="recall@50")
+        metric = config["pretrain_valid_metric"] or "recall@50"
+        self.settings = Settings.read(config, prefix="pretrain_", valid_metric=metric)
         if epochs is not None:
             self.settings = replace(self.settings, epochs=epochs)
         self.rank, self.world_size = train_data.rank, train_data.world_size
@@ -57,6 +58,7 @@ class GeneratorPretrainStage(Stage):
             flow_len=config["flow_len"],
             cuts=config["pretrain_cuts"] or "boundaries",
             hard_negatives=config["nce_hard_negatives"] or 0,
+            exposures=config["click_horizon"] if config["lambda_click"] else 0,
             batch_size=max(1, (config["pretrain_batch_size"] or 128) // self.world_size),
             user_mask=users,
         )

@@ -69,7 +69,7 @@ def pair_batch() -> Interaction:
     return batch
 
 
-def window_batch(n_hard: int = 0) -> Interaction:
+def window_batch(n_hard: int = 0, n_exposed: int = 0) -> Interaction:
     """Stage 1: two windows, cuts after events 1, 2 and 4 of the first and after event 0 of the second."""
     batch = tiny_batch()
     mask = torch.zeros(2, 6, dtype=torch.bool)
@@ -89,5 +89,10 @@ def window_batch(n_hard: int = 0) -> Interaction:
         stage1[fields.NEGATIVE_ITEM] = torch.randint(1, 7, (2, 6, n_hard), generator=generator)
         stage1[fields.NEGATIVE_SCENE] = torch.randint(1, 4, (2, 6, n_hard), generator=generator)
         stage1[fields.NEGATIVE_MASK] = mask.unsqueeze(-1).repeat(1, 1, n_hard)
+    if n_exposed:
+        stage1[fields.EXPOSED_ITEM] = torch.randint(1, 7, (2, 6, n_exposed), generator=generator)
+        stage1[fields.EXPOSED_SCENE] = torch.randint(1, 4, (2, 6, n_exposed), generator=generator)
+        stage1[fields.EXPOSED_LABEL] = torch.randint(0, 2, (2, 6, n_exposed), generator=generator).float()
+        stage1[fields.EXPOSED_MASK] = mask.unsqueeze(-1).repeat(1, 1, n_exposed)
     windows = [name for name in batch.columns if name.startswith("moveline") and len(batch[name]) == 2]
     return Interaction({name: batch[name] for name in windows} | stage1)

@@ -175,18 +175,19 @@ def test_window_clicks_and_targets_are_never_negatives_of_the_window():
         {"flow_decoding": "autoregressive", "moveline_encoder": "gru"},
         {"flow_len": 1, "learnable_temperature": True, "use_logq": True},
         {"lambda_div": 0.0, "lambda_vel": 0.0},
-        {"lambda_preference": 0.5, "nce_hard_negatives": 2},
+        {"nce_hard_negatives": 2},
+        {"lambda_click": 0.5},
     ],
 )
 def test_every_form_of_stage_1_trains(options):
     generator = tiny_amen(finetune=False, **options).generator.train()
-    batch = window_batch(n_hard=2)
+    batch = window_batch(n_hard=options.get("nce_hard_negatives", 0), n_exposed=2)
     if options.get("flow_len") == 1:
         for name in (fields.TARGET_ITEM, fields.TARGET_SCENE, fields.TARGET_MASK):
             batch.interaction[name] = batch[name][..., :1]
     terms = generator.loss_terms(batch)
     regularized = options.get("regularizer_form") != "none" and options.get("lambda_div") != 0
-    named = {"nce": True, "preference": "lambda_preference" in options}
+    named = {"nce": True, "click": "lambda_click" in options}
     named |= dict.fromkeys(("diversity", "velocity"), regularized)
     assert list(terms) == [name for name, expected in named.items() if expected]
     sum(terms.values()).backward()
@@ -406,7 +407,5 @@ def test_contradictory_options_are_refused_with_the_remedy():
         tiny_amen(n_heads=3)
     with pytest.raises(UserError, match="tsp_mode shift needs one of use_scene_space"):
         tiny_amen(tsp_mode="shift", use_scene_space=False, use_item_space=False, use_nif=False)
-    with pytest.raises(UserError, match="lambda_preference needs rows to contrast with: set nce_hard_neg"):
-        tiny_amen(lambda_preference=1.0)
     with pytest.raises(UserError, match="div_form logdet does not go with regularizer_form geodesic"):
         tiny_amen(div_form="logdet")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_nif.model.amen import losses
-from recbole_nif.model.amen.losses import FlowInfoNCE, owned, weighted_log_sum_exp
+from recbole_nif.model.amen.losses import FlowClicks, FlowInfoNCE, owned, weighted_log_sum_exp
 
 E = torch.eye(4)
 
@@ -59,15 +59,19 @@ def test_hard_negatives_join_the_denominator_unless_masked():
     assert none == pytest.approx(0, abs=1e-6)
 
 
-def test_preference_contrasts_with_hard_negatives_alone_where_there_are_any():
-    e2 = math.exp(2)
-    two = {"flow": E[:1].expand(2, 1, -1), "targets": E[:1].expand(2, 1, -1), "mask": torch.ones(2, 1).bool()}
-    hard = E[:2].expand(2, 2, -1)  # one like the target, one orthogonal
-    seen = torch.tensor([[[True, True]], [[False, False]]])  # the second flow has none
-    loss = contrast().preference(**two, hard_negatives=hard, hard_mask=seen)
-    assert loss.item() == pytest.approx(math.log((2 * e2 + 1) / e2), rel=1e-5)
-    nobody = contrast().preference(**two, hard_negatives=hard, hard_mask=torch.zeros_like(seen))
-    assert nobody.item() == 0.0
+def test_clicks_are_told_by_the_largest_mean_and_first_cosine():
+    clicks = FlowClicks()
+    with torch.no_grad():
+        clicks.weight.copy_(torch.tensor([1.0, 2.0, 3.0]))
+        clicks.bias.fill_(0.5)
+    flow = torch.stack([E[0], E[1]]).unsqueeze(0)  # [1, 2, d]
+    items = torch.stack([E[0], E[1], E[2]]).unsqueeze(0)  # cosines (1, 0), (0, 1) and (0, 0)
+    logits = [1 + 2 * 0.5 + 3 * 1 + 0.5, 1 + 2 * 0.5 + 0.5, 0.5]
+    assert clicks(flow @ items.transpose(1, 2)).tolist() == [pytest.approx(logits)]
+    label, mask = torch.tensor([[1.0, 0.0, 1.0]]), torch.tensor([[True, True, False]])
+    loss = (math.log1p(math.exp(-logits[0])) + math.log1p(math.exp(logits[1]))) / 2
+    assert clicks.loss(flow, items, label, mask).item() == pytest.approx(loss, rel=1e-5)
+    assert clicks.loss(flow, items, label, torch.zeros_like(mask)).item() == 0.0
 
 
 def test_logq_subtracts_the_log_of_the_expected_count():

@@ -88,6 +88,18 @@ def test_hard_negatives_are_the_users_next_unclicked_rows():
             assert batch[fields.NEGATIVE_ITEM][u, j][mask].tolist() == expected
 
 
+def test_exposures_are_the_users_next_rows_with_their_labels_up_to_the_last_training_row():
+    log = make_log(**LOG)
+    labels = LOG["label"]
+    for batch in windows(log, range(9), exposures=3):
+        for u, j in torch.nonzero(batch[fields.CUT_MASK]).tolist():
+            before = int(batch[fields.MOVELINE_START][u]) + j + 1
+            expected = list(range(before, 9))[:3]
+            mask = batch[fields.EXPOSED_MASK][u, j]
+            assert batch[fields.EXPOSED_ITEM][u, j][mask].tolist() == [10 + place for place in expected]
+            assert batch[fields.EXPOSED_LABEL][u, j][mask].tolist() == [labels[place] for place in expected]
+
+
 def test_a_user_mask_leaves_the_other_users_out():
     log = make_log(user=[1] * 3 + [2] * 3, item=[1, 2, 3, 4, 5, 6], timestamp=[0, 1, 2] * 2, label=[1] * 6)
     mask = torch.tensor([False, False, True])

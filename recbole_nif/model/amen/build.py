@@ -54,8 +54,6 @@ def build_moveline(config, dataset) -> MovelineEncoder:
 
 def build_generator(config, dataset) -> InterestFlowGenerator:
     """The flow generator with the losses of stage 1."""
-    if config["lambda_preference"] and not config["nce_hard_negatives"]:
-        raise UserError("lambda_preference needs rows to contrast with: set nce_hard_negatives, such as 8.")
     contrast = FlowInfoNCE(
         temperature=config["nce_temperature"],
         learnable_temperature=config["learnable_temperature"],
@@ -86,7 +84,7 @@ def build_generator(config, dataset) -> InterestFlowGenerator:
         regularizer=regularizer,
         lambda_div=config["lambda_div"],
         lambda_vel=config["lambda_vel"],
-        lambda_preference=config["lambda_preference"] or 0.0,
+        lambda_click=config["lambda_click"] or 0.0,
         item_scene=dataset.item_scene,
         clicked_behaviors=dataset.clicked_behaviors,
         flow_len=config["flow_len"],

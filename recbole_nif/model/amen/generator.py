@@ -13,6 +13,10 @@ from torch.nn import functional as F
 from recbole_nif.data.fields import (
     CUT_GAP,
     CUT_MASK,
+    EXPOSED_ITEM,
+    EXPOSED_LABEL,
+    EXPOSED_MASK,
+    EXPOSED_SCENE,
     GAP_BUCKETS,
     MOVELINE_BEHAVIOR,
     MOVELINE_CUT,
@@ -26,7 +30,7 @@ from recbole_nif.data.fields import (
     TARGET_MASK,
     TARGET_SCENE,
 )
-from recbole_nif.model.amen.losses import FlowInfoNCE
+from recbole_nif.model.amen.losses import FlowClicks, FlowInfoNCE
 from recbole_nif.model.amen.moveline import MovelineEncoder, Windows, visible_prefix
 from recbole_nif.model.amen.regularizers import FlowRegularizer
 from recbole_nif.model.amen.row_groups import RowGroups
@@ -67,7 +71,7 @@ class InterestFlowGenerator(nn.Module):
         moveline: the event tables, encoder and target projection, which stage 2 starts from.
         contrast, regularizer: the losses of stage 1.
         lambda_div, lambda_vel: weights of the two regularizers.
-        lambda_preference: weight of the contrast with hard negatives alone.
+        lambda_click: weight of telling clicked from unclicked rows after the cut.
         item_scene: [n_items] int64, the scene set of each item.
         clicked_behaviors: [n_behaviors] bool, which behavior ids of window events are clicks.
         flow_len: K.
@@ -83,7 +87,7 @@ class InterestFlowGenerator(nn.Module):
         regularizer: FlowRegularizer,
         lambda_div: float,
         lambda_vel: float,
-        lambda_preference: float = 0.0,
+        lambda_click: float = 0.0,
         item_scene: Tensor,
         clicked_behaviors: Tensor,
         flow_len: int,
@@ -99,11 +103,12 @@ class InterestFlowGenerator(nn.Module):
         self.regularizer = regularizer
         self.lambda_div = lambda_div
         self.lambda_vel = lambda_vel
-        self.lambda_preference = lambda_preference
+        self.lambda_click = lambda_click
         self.autoregressive = flow_decoding == "autoregressive"
         self.start = FlowStart(flow_len=flow_len, width=width)
         self.decoder = SlotDecoder(width=width, n_layers=n_layers, n_heads=n_heads, dropout=dropout)
         self.interest = nn.Linear(width, width)  # W_c
+        self.click = FlowClicks() if lambda_click else None
         self.feedback = nn.Linear(width, width) if self.autoregressive else None  # W_y
         self.register_buffer("item_scene", item_scene, persistent=False)
         self.register_buffer("clicked_behaviors", clicked_behaviors, persistent=False)
@@ -149,7 +154,7 @@ class InterestFlowGenerator(nn.Module):
         return groups.collect(self._decode(groups.spread(self.start(last, gap)), memory, visible))
 
     def loss_terms(self, batch) -> dict[str, Tensor]:
-        """Weighted losses over all eligible cuts of windows: "nce", "preference", "diversity", "velocity"."""
+        """Weighted losses over all eligible cuts of windows: "nce", "click", "diversity", "velocity"."""
         window, event, valid = grouped_cuts(batch[CUT_MASK], CUTS_PER_GROUP)  # [G], [G, Q], [G, Q]
         cut = (window.unsqueeze(1), event)  # picks [G, Q, ...] out of [U, n, ...]
         mask = batch[TARGET_MASK][cut] & valid.unsqueeze(-1)  # [G, Q, K]
@@ -164,13 +169,15 @@ class InterestFlowGenerator(nn.Module):
         group = window.repeat_interleave(event.shape[1])  # [N], N = G Q
         flow, targets, mask = (part.flatten(0, 1) for part in (unit(flow), targets, mask))  # [N, K, ...]
         with torch.autocast(flow.device.type, enabled=False):
-            terms = self._contrast_losses(batch, cut, group, flow, targets, mask)
+            terms = {"nce": self._contrast_loss(batch, cut, group, flow, targets, mask)}
+            if self.click is not None:
+                terms["click"] = self.lambda_click * self._click_loss(batch, cut, flow)
             anchor = unit(self.interest(last.float())).flatten(0, 1)  # [N, d]
             return terms | self._regularizers(flow, anchor, targets, mask)
 
-    def _contrast_losses(
+    def _contrast_loss(
         self, batch, cut: tuple, group: Tensor, flow: Tensor, targets: Tensor, mask: Tensor
-    ) -> dict[str, Tensor]:
+    ) -> Tensor:
         in_batch, uniform = self.contrast.draw(mask)
         items = batch[TARGET_ITEM][cut].flatten(0, 1)  # [N, K]
         negatives = torch.cat(
@@ -184,7 +191,7 @@ class InterestFlowGenerator(nn.Module):
             hard_mask = batch[NEGATIVE_MASK][cut].flatten(0, 1).unsqueeze(1) & (
                 own.unsqueeze(1) != items.unsqueeze(2)
             )
-        nce = self.contrast(
+        return self.contrast(
             flow=flow,
             targets=targets,
             mask=mask,
@@ -195,10 +202,11 @@ class InterestFlowGenerator(nn.Module):
             hard_negatives=hard,
             hard_mask=hard_mask,
         )
-        if hard is None or not self.lambda_preference:
-            return {"nce": nce}
-        preference = self.contrast.preference(flow, targets, mask, hard, hard_mask)
-        return {"nce": nce, "preference": self.lambda_preference * preference}
+
+    def _click_loss(self, batch, cut: tuple, flow: Tensor) -> Tensor:
+        items = self.item_targets(batch[EXPOSED_ITEM][cut], batch[EXPOSED_SCENE][cut]).flatten(0, 1)
+        label, mask = (batch[name][cut].flatten(0, 1) for name in (EXPOSED_LABEL, EXPOSED_MASK))
+        return self.click.loss(flow, items, label, mask)
 
     def _regularizers(self, flow: Tensor, anchor: Tensor, targets: Tensor, mask: Tensor) -> dict[str, Tensor]:
         if self.regularizer.form == "none":

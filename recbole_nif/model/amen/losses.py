@@ -1,9 +1,10 @@
-"""InfoNCE of the interest flow against sampled items, with false negatives masked (reconstruction)."""
+"""Losses of stage 1: InfoNCE against sampled items, and the clicks a flow foretells (reconstruction)."""
 
 import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from recbole_nif.model.layers.sphere import in_full_precision
 
@@ -140,10 +141,13 @@ class FlowInfoNCE(nn.Module):
             hard_negatives: [N, H, d] unit vectors, a flow's own further negatives; hard_mask: [N, K, H] bool.
         """
         n_slots = flow.shape[1]
-        queries, positive = self._logits(flow, targets)
+        queries = flow.float() * torch.exp(-self.log_temperature)  # [N, K, d]
+        positive = (queries * targets.float()).sum(-1)  # [N, K]
         base = positive
         if hard_negatives is not None:
-            base = _joined_by_hard(positive, queries, hard_negatives, hard_mask)
+            hard = queries @ hard_negatives.float().transpose(1, 2)  # [N, K, H]
+            hard = hard.masked_fill(~hard_mask, MASKED)
+            base = torch.logaddexp(positive, hard.logsumexp(-1))
         weight = mask.float() / mask.sum().clamp_min(1)
         total = weighted_log_sum_exp(
             base.flatten(),
@@ -156,30 +160,36 @@ class FlowInfoNCE(nn.Module):
         )
         return total - (weight * positive).sum()
 
-    def preference(
-        self, flow: Tensor, targets: Tensor, mask: Tensor, hard_negatives: Tensor, hard_mask: Tensor
-    ) -> Tensor:
-        """- mean of log softmax of the true item among it and the flow's own hard negatives alone (scalar).
 
-        Beside a thousand random items, rows that the user met and did not click hardly count, and the flow
-        learns what is met next; alone they teach it what is liked of what is met (reconstruction).
-        Arguments as in ``forward``; flows without a hard negative are left out.
+class FlowClicks(nn.Module):
+    """Whether a row will be clicked, told by the cosines of a flow with the row's item (reconstruction).
+
+        z = w . [max_k f_k.y ; mean_k f_k.y ; f_1.y] + b
+
+    InfoNCE asks which items a user meets next; among random negatives almost nothing depends on whether
+    they are liked. This loss asks which of the items that are met will be clicked, the same scale for all
+    users, so that a flow also carries how often its user clicks.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([0.0, 10.0, 0.0]))
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def forward(self, cosines: Tensor) -> Tensor:
+        """Cosines [N, K, M] of each flow with M items -> logits [N, M]."""
+        features = torch.stack([cosines.amax(1), cosines.mean(1), cosines[:, 0]], dim=-1)
+        return features @ self.weight + self.bias
+
+    def loss(self, flow: Tensor, items: Tensor, label: Tensor, mask: Tensor) -> Tensor:
+        """Mean cross-entropy of the rows that follow each cut.
+
+        flow: unit vectors [N, K, d]; items: unit vectors y of the next rows' items [N, M, d]; label: 0 or 1
+        [N, M]; mask: [N, M] bool, which rows exist.
         """
-        queries, positive = self._logits(flow, targets)
-        weight = (mask & hard_mask.any(-1)).float()
-        losses = _joined_by_hard(positive, queries, hard_negatives, hard_mask) - positive
-        return (weight * losses).sum() / weight.sum().clamp_min(1)
-
-    def _logits(self, flow: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """f_k / tau [N, K, d] and its product with y_k [N, K]."""
-        queries = flow.float() * torch.exp(-self.log_temperature)
-        return queries, (queries * targets.float()).sum(-1)
-
-
-def _joined_by_hard(positive: Tensor, queries: Tensor, hard_negatives: Tensor, hard_mask: Tensor) -> Tensor:
-    """log(exp(positive) + sum of exp of the hard negatives' logits), [N, K]."""
-    hard = queries @ hard_negatives.float().transpose(1, 2)  # [N, K, H]
-    return torch.logaddexp(positive, hard.masked_fill(~hard_mask, MASKED).logsumexp(-1))
+        logits = self(flow.float() @ items.float().transpose(1, 2))
+        losses = F.binary_cross_entropy_with_logits(logits, label, mask.float(), reduction="sum")
+        return losses / mask.sum().clamp_min(1)
 
 
 def owned(positives: Tensor, items: Tensor, n_items: int) -> Tensor:
