@@ -22,7 +22,7 @@ context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(["recbole_nif.quick_start", "recbole_nif.model.amen", "recbole_nif.model.din"])
 MODELS = {
     "AMEN": {"pretrain_epochs": 3, "pretrain_batch_size": 32, "epochs": 3, "train_batch_size": 48},
-    "NIFDIN": {"epochs": 8, "dropout_prob": 0.3, "train_batch_size": 48},
+    "NIFDIN": {"epochs": 8, "dropout_prob": 0.3, "train_batch_size": 48, "ema_decay": 0.9},
 }
 
 
