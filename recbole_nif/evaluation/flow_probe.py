@@ -95,9 +95,10 @@ class FlowProbe:
             flow = F.normalize(generator.flow(to_device(batch, self.device)).float(), dim=-1)  # [B, K, d]
             target = sample.items[done : done + len(flow)].to(self.device)
             done += len(flow)
-            cosine = flow @ vectors[target].unsqueeze(-1)  # [B, K, 1]
+            item = vectors[target].unsqueeze(1)  # [B, 1, d]
+            cosine = flow @ item.transpose(1, 2)  # [B, K, 1]
             cosines.append(cosine[:, 0, 0])
-            scores.append((cosine.mean(1) if head is None else head(cosine)).squeeze(-1))
+            scores.append((cosine.mean(1) if head is None else head(flow, item)).squeeze(-1))
             chunk = max(1, (1 << 24) // (flow.shape[1] * len(vectors)))
             for part, goal in zip(flow.split(chunk), target.split(chunk), strict=True):
                 score = (part @ vectors.T).amax(1)  # [N', n_items]

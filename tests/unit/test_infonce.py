@@ -60,14 +60,15 @@ def test_hard_negatives_join_the_denominator_unless_masked():
 
 
 def test_clicks_are_told_by_the_largest_mean_and_first_cosine():
-    clicks = FlowClicks()
+    clicks = FlowClicks(width=4)
     with torch.no_grad():
         clicks.weight.copy_(torch.tensor([1.0, 2.0, 3.0]))
-        clicks.bias.fill_(0.5)
+        clicks.item.weight.copy_(torch.tensor([[0.0, 0.0, 7.0, 0.0]]))  # the third item is liked
+        clicks.item.bias.fill_(0.5)
     flow = torch.stack([E[0], E[1]]).unsqueeze(0)  # [1, 2, d]
     items = torch.stack([E[0], E[1], E[2]]).unsqueeze(0)  # cosines (1, 0), (0, 1) and (0, 0)
-    logits = [1 + 2 * 0.5 + 3 * 1 + 0.5, 1 + 2 * 0.5 + 0.5, 0.5]
-    assert clicks(flow @ items.transpose(1, 2)).tolist() == [pytest.approx(logits)]
+    logits = [1 + 2 * 0.5 + 3 * 1 + 0.5, 1 + 2 * 0.5 + 0.5, 7.5]
+    assert clicks(flow, items).tolist() == [pytest.approx(logits)]
     label, mask = torch.tensor([[1.0, 0.0, 1.0]]), torch.tensor([[True, True, False]])
     loss = (math.log1p(math.exp(-logits[0])) + math.log1p(math.exp(logits[1]))) / 2
     assert clicks.loss(flow, items, label, mask).item() == pytest.approx(loss, rel=1e-5)

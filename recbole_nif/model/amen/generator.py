@@ -108,7 +108,7 @@ class InterestFlowGenerator(nn.Module):
         self.start = FlowStart(flow_len=flow_len, width=width)
         self.decoder = SlotDecoder(width=width, n_layers=n_layers, n_heads=n_heads, dropout=dropout)
         self.interest = nn.Linear(width, width)  # W_c
-        self.click = FlowClicks() if lambda_click else None
+        self.click = FlowClicks(width=width) if lambda_click else None
         self.feedback = nn.Linear(width, width) if self.autoregressive else None  # W_y
         self.register_buffer("item_scene", item_scene, persistent=False)
         self.register_buffer("clicked_behaviors", clicked_behaviors, persistent=False)

@@ -164,22 +164,26 @@ class FlowInfoNCE(nn.Module):
 class FlowClicks(nn.Module):
     """Whether a row will be clicked, told by the cosines of a flow with the row's item (reconstruction).
 
-        z = w . [max_k f_k.y ; mean_k f_k.y ; f_1.y] + b
+        z = w . [max_k f_k.y ; mean_k f_k.y ; f_1.y] + u . y + b
 
     InfoNCE asks which items a user meets next; among random negatives almost nothing depends on whether
     they are liked. This loss asks which of the items that are met will be clicked, the same scale for all
-    users, so that a flow also carries how often its user clicks.
+    users, so that a flow also carries how often its user clicks. u . y is what the item alone says.
+
+    Args:
+        width: d.
     """
 
-    def __init__(self):
+    def __init__(self, *, width: int):
         super().__init__()
+        self.item = nn.Linear(width, 1)  # u and b
         self.weight = nn.Parameter(torch.tensor([0.0, 10.0, 0.0]))
-        self.bias = nn.Parameter(torch.zeros(()))
 
-    def forward(self, cosines: Tensor) -> Tensor:
-        """Cosines [N, K, M] of each flow with M items -> logits [N, M]."""
+    def forward(self, flow: Tensor, items: Tensor) -> Tensor:
+        """flow: unit vectors [N, K, d]; items: unit vectors [N, M, d] -> logits [N, M]."""
+        cosines = flow.float() @ items.float().transpose(1, 2)  # [N, K, M]
         features = torch.stack([cosines.amax(1), cosines.mean(1), cosines[:, 0]], dim=-1)
-        return features @ self.weight + self.bias
+        return features @ self.weight + self.item(items.float()).squeeze(-1)
 
     def loss(self, flow: Tensor, items: Tensor, label: Tensor, mask: Tensor) -> Tensor:
         """Mean cross-entropy of the rows that follow each cut.
@@ -187,7 +191,7 @@ class FlowClicks(nn.Module):
         flow: unit vectors [N, K, d]; items: unit vectors y of the next rows' items [N, M, d]; label: 0 or 1
         [N, M]; mask: [N, M] bool, which rows exist.
         """
-        logits = self(flow.float() @ items.float().transpose(1, 2))
+        logits = self(flow, items)
         losses = F.binary_cross_entropy_with_logits(logits, label, mask.float(), reduction="sum")
         return losses / mask.sum().clamp_min(1)
 

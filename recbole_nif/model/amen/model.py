@@ -23,6 +23,7 @@ from recbole_nif.model.amen.spaces import ItemSpace, SceneSpace
 from recbole_nif.model.amen.state import AMENState, Reading, Snapshot, Target
 from recbole_nif.model.base import CTRModel
 from recbole_nif.model.layers.embedding import initialize, lookup
+from recbole_nif.model.layers.factorization_machine import FactorizationMachine
 from recbole_nif.model.layers.mlp import MLP
 from recbole_nif.model.layers.sphere import unit
 from recbole_nif.model.layers.target_attention import TargetAttention
@@ -103,6 +104,7 @@ class AMEN(CTRModel):
             dropout=config["dropout_prob"],
             output_size=1,
         )
+        self.fm = FactorizationMachine(width=embedding_size) if config["use_fm"] else None
         self.moveline_score = None  # w_r
         if self.tsp_mode in ("shift", "both"):
             branches = [self.scene_space, self.item_space, self.flow_attention]
@@ -241,7 +243,8 @@ class AMEN(CTRModel):
 
     def _logits(self, state: AMENState, target: Target, reading: Reading, candidates) -> Tensor:
         history = self.history_attention(target.features, state.history, state.mask)  # c^H
-        inputs = [state.user, target.features, self.embed_context(candidates), history]
+        fields = torch.cat([state.user, target.features, self.embed_context(candidates)], dim=-1)
+        inputs = [fields, history]
         for read, met in (
             (reading.scene, target.scene),
             (reading.item, target.item),
@@ -251,6 +254,8 @@ class AMEN(CTRModel):
                 inputs += [read, met * read]
         inputs += [extra for extra in (reading.match, target.stage1) if extra is not None]
         logits = self.mlp(torch.cat(inputs, dim=-1)).squeeze(-1)
+        if self.fm is not None:
+            logits = logits + self.fm(fields)
         return logits if self.moveline_score is None else logits + self._moveline_score(reading)
 
     def _moveline_score(self, reading: Reading) -> Tensor:
