@@ -37,6 +37,7 @@ CHOICES = {
     "amp_dtype": ("bfloat16", "float16"),
     "train_stage": ("both", "pretrain", "finetune"),
     "generator_cross_fit": ("none", "kfold"),
+    "quantizer": ("rqvae", "kmeans"),
     "eval_args.group_by": ("user", "none", None),
 }
 

@@ -22,8 +22,10 @@ CUSTOM_SPLIT = "custom"  # recorded for eval_args that no preset describes
 
 VALUE_METRIC = {"gauc": "UserAUC"}  # what a metric's name means here, where RecBole means a ranking metric
 
-NO_SETTINGS = ("model", "dataset", "run_dir", "resume", "checkpoint_dir", "data_path", "source.path")
-CHECKPOINTS = ("model_file", "pretrained_generator")
+NO_SETTINGS = (
+    "model", "dataset", "run_dir", "resume", "checkpoint_dir", "data_path", "source.path", "semantic_id_cache"
+)  # fmt: skip
+KNOWN_BY_NAME = ("model_file", "pretrained_generator", "semantic_ids", "text_encoder")
 
 # Chosen by RecBole's own Config in a stock pipeline, from keys that it must find as it left them.
 STOCK_CHOOSES = ("device", "use_gpu", "gpu_id")
@@ -69,12 +71,12 @@ def changed_values(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> di
     """By dotted key, the values of a run that differ from the defaults of its model and dataset.
 
     Both as ``merge_layers`` makes them. Where things lie on a disk is no setting: folders are left out, and
-    of a checkpoint its file name is kept.
+    of a checkpoint, a file of IDs or an encoder its own name is kept.
     """
     usual = dict(_leaves(defaults))
     changed = {key: value for key, value in _leaves(values) if key not in usual or usual[key] != value}
     changed = {key: value for key, value in changed.items() if key not in NO_SETTINGS}
-    return changed | {key: Path(changed[key]).name for key in CHECKPOINTS if changed.get(key)}
+    return changed | {key: Path(changed[key]).name for key in KNOWN_BY_NAME if changed.get(key)}
 
 
 def preset_name(eval_args: dict[str, Any]) -> str:

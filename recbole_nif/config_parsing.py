@@ -11,7 +11,8 @@ from recbole_nif.errors import UserError
 
 SHORT_OPTIONS = {"-m": "model", "-d": "dataset"}
 
-# Names, paths and intervals: YAML would take the interval [5,50] for a list and the folder 2024 for a number.
+# Names, paths, intervals and templates: YAML would take the interval [5,50] for a list, the folder 2024 for a
+# number and the template {title} for a mapping.
 TEXT_KEYS = {
     "model",
     "dataset",
@@ -22,6 +23,10 @@ TEXT_KEYS = {
     "model_file",
     "pretrained_generator",
     "resume",
+    "semantic_ids",
+    "semantic_id_cache",
+    "item_text",
+    "text_encoder",
     "field_separator",
     "seq_separator",
     "user_inter_num_interval",

@@ -18,7 +18,8 @@ LIMITS: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     ("at least 1", lambda value: value >= 1, (
         "batch_size", "embedding_size", "hidden_size", "n_heads", "flow_len", "rows_per_window", "log_every",
         "MAX_ITEM_LIST_LENGTH", "moveline_length", "moveline_stride", "scene_hash_size", "nce_in_batch",
-        "pretrain_eval_rows", "tsp_neighbors", "click_horizon",
+        "pretrain_eval_rows", "tsp_neighbors", "click_horizon", "code_levels", "codebook_size", "collision_codes",
+        "rqvae_steps", "rqvae_pca_size", "rqvae_code_dim",
     )),
     ("at least 2", lambda value: value >= 2, ("cross_fit_folds",)),
     ("at least 0", lambda value: value >= 0, (

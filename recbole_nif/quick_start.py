@@ -16,6 +16,7 @@ from recbole_nif.data.dataset import CTRDataset
 from recbole_nif.publish.tables import result_table
 from recbole_nif.results import METRICS, read_result, result_record
 from recbole_nif.run_folder import RunFolder
+from recbole_nif.semantic_id.build import write_ids
 from recbole_nif.trainer.stages import SMALLER_IS_BETTER
 from recbole_nif.trainer.trainer import NIFTrainer
 
@@ -59,6 +60,8 @@ def run_recbole_nif(
             views, trainer = _train_and_test(config, clock, saved)
         durations = clock.seconds | {report.name: report.seconds for report in trainer.reports}
         record = result_record(config, views, trainer, durations)
+        if views[0].needs.semantic_ids and folder.writes:
+            write_ids(config, views[0], folder.path)
         folder.write_result(record, trainer.scored)
     test = trainer.evaluation
     return {

@@ -55,6 +55,7 @@ def result_record(config, views: Sequence, trainer, durations: Mapping[str, floa
             "duplicates": train.n_duplicates,
         },
         "source": read_source(config["data_path"]),
+        "semantic_ids": train.semantic_ids.facts if train.needs.semantic_ids else None,
         "stages": [report.record() for report in trainer.reports],
         "valid": trainer.best_valid_result,
         "test": None if evaluation is None else evaluation.record(),

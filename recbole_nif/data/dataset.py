@@ -28,6 +28,8 @@ from recbole_nif.data.sources import ensure_dataset, filters_as_shipped, verify_
 from recbole_nif.data.splits import SplitRule, split_rows
 from recbole_nif.data.validation import AtomicFile
 from recbole_nif.errors import UserError
+from recbole_nif.semantic_id.build import semantic_ids_of
+from recbole_nif.semantic_id.codes import SemanticIds
 
 RECBOLE_DATASET = str(Path("recbole", "data", "dataset", "dataset.py"))
 logger = logging.getLogger(__name__)
@@ -46,6 +48,8 @@ class CTRDataset(Dataset):
         train_rows: row ids of the training split; train_item_count: [items] clicks in it.
         split_report: how many rows a float32 clock would move, or the files that are the splits.
         n_duplicates: rows that repeat user, item and time of an earlier one; they are kept.
+        semantic_ids: the codes of all items, made when first asked for; for models that declare
+            ``needs_semantic_ids``.
 
     Raises:
         UserError: missing label or time, an unsupported evaluation mode, an empty split.
@@ -69,6 +73,7 @@ class CTRDataset(Dataset):
                 f"eval_args.mode is {modes}: CTR models are evaluated on labelled rows, set it to labeled."
             )
         self.needs = Needs.of(config)
+        self._made: dict[str, SemanticIds] = {}  # one for all views
         try:
             super().__init__(config)
         except ValueError as error:
@@ -177,10 +182,19 @@ class CTRDataset(Dataset):
         verify_counts(self, expected, in_force=filters_as_shipped(self.config))
         return [self.copy(self._rows_of(torch.from_numpy(part))) for part in parts]
 
+    @property
+    def semantic_ids(self) -> SemanticIds:
+        if not self.needs.semantic_ids:
+            raise RuntimeError("semantic IDs are for models that declare needs_semantic_ids = True")
+        if "semantic_ids" not in self._made:
+            self._made["semantic_ids"] = semantic_ids_of(self.config, self)
+        return self._made["semantic_ids"]
+
     def fingerprint(self) -> int:
-        """A checksum of the log and the training rows, by which a resumed run knows its data again."""
+        """A checksum of log, training rows and semantic IDs, by which a resumed run knows its data again."""
         log, checksum = self.event_log, 0
-        for values in (log.offsets, log.item, log.label, log.timestamp, log.scene, self.train_rows):
+        ids = [self.semantic_ids.codes] if self.needs.semantic_ids else []
+        for values in (log.offsets, log.item, log.label, log.timestamp, log.scene, self.train_rows, *ids):
             checksum = zlib.crc32(values.numpy(), checksum)
         return checksum
 

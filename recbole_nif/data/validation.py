@@ -136,6 +136,12 @@ class AtomicFile:
                         f"correct or remove the line."
                     )
 
+    def cells(self, names: Collection[str]) -> dict[str, list[str]]:
+        """Every record's cell of some columns, as written."""
+        places = [list(self.types).index(name) for name in names]
+        picked = [[cells[place] for place in places] for _, cells in self._records()]
+        return dict(zip(names, map(list, zip(*picked, strict=True)), strict=True))
+
     def unreadable(self, error: Exception) -> UserError:
         """The sentence for what pandas could not read: bytes, numbers or quotation marks."""
         if isinstance(error, UnicodeError):

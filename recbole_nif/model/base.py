@@ -52,6 +52,7 @@ class CTRModel(AbstractRecommender):
     needs_clicks = False
     needs_moveline = False
     needs_pairs = False
+    needs_semantic_ids = False
     stages = ("finetune",)
 
     def __init__(self, config, dataset):
