@@ -1,4 +1,4 @@
-"""Are the codes of use? How many of each codebook occur, how many IDs collide, what cohorts have in common."""
+"""Are the codes of use? How many of a codebook occur, how many IDs collide, what cohorts have in common."""
 
 from __future__ import annotations
 
