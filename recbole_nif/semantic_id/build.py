@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from recbole_nif.errors import UserError
 from recbole_nif.semantic_id.cache import array_hash, cached_arrays
 from recbole_nif.semantic_id.codes import NO_CODE, SIZE, SemanticIds
 from recbole_nif.semantic_id.encoders import SentenceEncoder
@@ -84,9 +85,18 @@ def semantic_ids_of(config, dataset) -> SemanticIds:
 
 
 def write_ids(config, dataset, folder: Path) -> None:
-    """Writes the IDs of a dataset to ``<folder>/<dataset>.sem_ids.json``."""
-    tokens = dataset.field2id_token[dataset.iid_field]
-    dataset.semantic_ids.write(folder / f"{config['dataset']}.sem_ids.json", tokens)
+    """Writes the IDs of a dataset to ``<folder>/<dataset>.sem_ids.json``.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    path = folder / f"{config['dataset']}.sem_ids.json"
+    try:
+        dataset.semantic_ids.write(path, dataset.field2id_token[dataset.iid_field])
+    except OSError as error:
+        raise UserError(
+            f"Cannot write {path} ({error.strerror}): free space, then go on with --resume."
+        ) from None
 
 
 def _read(config, dataset) -> SemanticIds:

@@ -43,11 +43,10 @@ class SemanticIds:
         Raises:
             UserError: more than ``digits`` items share all codes.
         """
-        empty = torch.full((1, codes.shape[1] + 1), NO_CODE)
-        first, rest = codes[:1], codes[1:]
-        if len(first) and (first != NO_CODE).any():
+        if (codes[:1] != NO_CODE).any():
             raise ValueError("row 0 is the padding item and has no codes")
-        return cls(empty, (*sizes, digits)).add_items(rest)
+        padding = torch.full((1, codes.shape[1] + 1), NO_CODE)
+        return cls(padding, (*sizes, digits)).add_items(codes[1:])
 
     def add_items(self, codes: Tensor) -> SemanticIds:
         """IDs with further items behind the present ones, which keep theirs.
@@ -115,9 +114,9 @@ class SemanticIds:
         low, high = codes.min(0).values, codes.max(0).values
         codes = codes - torch.where(high < size, 0, low)
         sizes = (codes.max(0).values + 1).clamp(min=size)
-        empty = torch.full((1, codes.shape[1]), NO_CODE)
+        padding = torch.full((1, codes.shape[1]), NO_CODE)
         facts = {"source": Path(path).name, "items_of_the_file_only": len(strangers)}
-        return cls(torch.cat([empty, codes]), tuple(sizes.tolist()), facts)
+        return cls(torch.cat([padding, codes]), tuple(sizes.tolist()), facts)
 
     def write(self, path: str | Path, item_tokens: Sequence[str]) -> None:
         """Writes the file that :meth:`read` reads, whole or not at all."""

@@ -119,6 +119,11 @@ def test_items_without_a_text_share_all_codes_but_the_digit(tmp_path, encoded):
         made(tmp_path, item_text="[{genre}]", collision_codes=4)[0].semantic_ids  # noqa: B018
 
 
+def test_a_run_that_goes_on_with_other_ids_is_told_by_the_fingerprint(tmp_path, encoded):
+    first, same, other = (made(tmp_path, codebook_size=size)[0].fingerprint() for size in (3, 3, 2))
+    assert first == same != other
+
+
 def test_a_model_that_does_not_ask_for_ids_gets_none(tmp_path):
     with pytest.raises(RuntimeError, match="needs_semantic_ids"):
         toy_dataset(tmp_path, "NIFDIN")[0].semantic_ids  # noqa: B018
