@@ -38,6 +38,15 @@ CHOICES = {
     "train_stage": ("both", "pretrain", "finetune"),
     "generator_cross_fit": ("none", "kfold"),
     "quantizer": ("rqvae", "kmeans"),
+    "preset": ("official_code", None),
+    "encoder_input": ("tokens", "items"),
+    "encode": ("window", "packed"),
+    "ntp_targets": ("clicked", "all"),
+    "ntp_softmax": ("level", "all"),
+    "decoding": ("trie", "free"),
+    "intent": ("hierarchical", "mean", "target"),
+    "cohort_mean": ("true_count", "padded"),
+    "teacher": ("joint", "pretrained"),
     "eval_args.group_by": ("user", "none", None),
 }
 

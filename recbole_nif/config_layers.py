@@ -55,13 +55,15 @@ def merge_layers(layers: Iterable[Layer]) -> dict[str, Any]:
     """All layers as one mapping; a later layer's ``split_preset`` resets the split of earlier ones.
 
     ``eval_args`` of the same or a later layer win over a preset. In the result ``split_preset`` names the
-    split in effect.
+    split in effect. ``preset`` lays the values of ``props/preset/<preset>.yaml`` below its own layer's.
     """
     merged: dict[str, Any] = {}
     for layer in layers:
         preset = layer.values.get("split_preset")
         if preset not in (None, CUSTOM_SPLIT):
             deep_merge(merged, {"eval_args": _preset(preset, layer.origin)})
+        if layer.values.get("preset"):
+            deep_merge(merged, load_yaml(props_dir() / "preset" / f"{layer.values['preset']}.yaml"))
         deep_merge(merged, layer.values)
     merged["split_preset"] = preset_name(merged["eval_args"])
     return merged
@@ -95,14 +97,15 @@ def value_metrics(metrics: str | list[str]) -> list[str]:
 def extend_stock_defaults(config: Config, model: ResolvedModel, dataset: str) -> None:
     """Lays our defaults over the internal ones of a stock Config, below the user's values.
 
-    A ``split_preset`` of the user must be expanded here, for RecBole does not know it.
+    Presets of the user must be expanded here, for RecBole does not know them.
     """
     internal, external = config.internal_config_dict, config.external_config_dict
     files = [props_dir() / "overall.yaml", model.props, dataset_configs_dir() / f"{dataset}.yaml"]
     layers = [Layer("RecBole", dict(internal))]
     layers += [Layer(str(path), load_yaml(path)) for path in files if path.is_file()]
-    if "split_preset" in external:
-        layers.append(Layer("your configuration", {"split_preset": external["split_preset"]}))
+    presets = {key: external[key] for key in ("split_preset", "preset") if key in external}
+    if presets:
+        layers.append(Layer("your configuration", presets))
     merged = merge_layers(layers)
     merged["metrics"] = value_metrics(merged["metrics"])
     merged["valid_metric"] = value_metrics(merged["valid_metric"])[0]

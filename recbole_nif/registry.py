@@ -18,6 +18,7 @@ from recbole_nif.resources import props_dir, recbole_properties_dir
 
 MODELS = {
     "AMEN": "recbole_nif.model.amen",
+    "GenCI": "recbole_nif.model.genci",
     "NIFDIN": "recbole_nif.model.din",
     "NIFDIEN": "recbole_nif.model.dien",
 }

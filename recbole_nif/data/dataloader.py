@@ -43,7 +43,8 @@ class CTRDataLoader:
         self.rows = dataset.inter_feat[fields.ROW_ID]
         self._tables: dict[str, Tensor | np.ndarray] = {}
         self._sampler = self._pair_sampler() if training and dataset.needs.pairs else None
-        self._groups = self._window_groups() if training and shuffle and dataset.needs.moveline else None
+        shares = dataset.needs.moveline or dataset.needs.history_windows
+        self._groups = self._window_groups() if training and shuffle and shares else None
 
     @property
     def dataset(self):
@@ -98,10 +99,10 @@ class CTRDataLoader:
         return self.rows[torch.from_numpy(order[self.rank :: self.world_size][:each])]
 
     def _window_groups(self) -> np.ndarray | None:
-        """The moveline window of each row, [R], for batches in which rows share windows."""
+        """The window of each row, [R], for batches in which rows share windows."""
         if (self.config["rows_per_window"] or 1) <= 1:
             return None
-        return self._dataset.history.window_start(self.rows).numpy()
+        return self._dataset.history.row_groups(self.rows).numpy()
 
     def _pair_sampler(self) -> PairSampler:
         config = self.config

@@ -9,6 +9,14 @@ ROW_ID = "row_id"  # [B] int64, the row's number in the dataset before any order
 
 SCENE = "scene"  # + LIST_SUFFIX: [B, L] int64, scene sets of the history (``history_scene: True``)
 
+# Click histories shared by rows (models that declare ``needs_history_windows``): the rows of a batch have H
+# distinct histories, which are prefixes of U <= H windows of the log; 0 is padding, on the right.
+HISTORY_ITEM = "history_item"  # [U, n] int64, item id
+HISTORY_LABEL = "history_label"  # [U, n] int64, 1 + label (``history: all_with_label``)
+HISTORY_WINDOW = "history_window"  # [H] int64, the window of each distinct history
+HISTORY_CUT = "history_cut"  # [H] int64, how many of its items belong to the history, 0..n
+HISTORY_OF = "history_of"  # [B] int64, which history is the row's
+
 # Moveline windows (models that declare ``needs_moveline``); 0 is padding, padding is on the right.
 MOVELINE_ITEM = "moveline_item"  # [U, n] int64, item id (0 also for an event without an item)
 MOVELINE_SCENE = "moveline_scene"  # [U, n] int64, scene set: a row of ``dataset.scenes.members``

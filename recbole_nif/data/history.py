@@ -29,13 +29,14 @@ class HistoryReader:
         self.length_field = config["ITEM_LIST_LENGTH_FIELD"]
         self.history_length = config["MAX_ITEM_LIST_LENGTH"]
         self.kind = KINDS[config["history"] or "clicks"]
+        self.history_stride = config["history_stride"] or -(-self.history_length // 2)
         self.window_length = config["moveline_length"] or 50
         self.stride = config["moveline_stride"] or self.window_length
         self._gather = self._history_columns(dataset, config)
 
     def _history_columns(self, dataset, config) -> dict[str, Tensor]:
         """The log's columns that histories are made of, packed to the chosen kind of events."""
-        if not self.needs.clicks:
+        if not (self.needs.clicks or self.needs.history_windows):
             return {}
         index = {"clicks": self.log.clicks, "samples": self.log.samples}[self.kind]
         member = slice(None) if index is None else index.positions.long()
@@ -58,6 +59,8 @@ class HistoryReader:
         """Adds the needed fields of ``rows`` [B] to ``batch`` in place."""
         if self.needs.clicks:
             self._add_history(batch, rows)
+        if self.needs.history_windows:
+            self._add_shared_histories(batch, rows)
         if self.needs.moveline:
             self._add_moveline(batch, rows)
         if self.needs.pairs:
@@ -65,10 +68,13 @@ class HistoryReader:
             batch[fields.TIE_BEGIN] = self.log.tie_begin[position].long()
             batch[fields.TIE_END] = self.log.tie_end[position].long()
 
-    def _add_history(self, batch: Interaction, rows: Tensor) -> None:
+    def _history_range(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """All events of the chosen kind that each row may see, as a range of the packed columns; [B] each."""
         begin, end = self.log.visible(rows)
-        if self._index is not None:
-            begin, end = self._index.range(begin, end)
+        return (begin, end) if self._index is None else self._index.range(begin, end)
+
+    def _add_history(self, batch: Interaction, rows: Tensor) -> None:
+        begin, end = self._history_range(rows)
         start = torch.maximum(begin, end - self.history_length)
         length = end - start
         width = self.history_length if self.needs.fixed_length else max(1, int(length.max()))
@@ -77,6 +83,43 @@ class HistoryReader:
         if self.needs.negatives:
             length = length.clamp(min=1)  # RecBole's DIEN packs sequences: an empty one is one padding item
         batch[self.length_field] = length
+
+    def shared_history(self, rows: Tensor) -> Tensor:
+        """What tells the histories of rows apart, [B]: ``start * (history_length + 1) + length``.
+
+        ``window``: the last ``history_length`` events. ``packed``: the start lies on a grid, so that the
+        histories of neighboring rows are prefixes of one window; they hold the last ``history_length -
+        history_stride + 1`` to ``history_length`` events.
+        """
+        begin, end = self._history_range(rows)
+        stride = self.history_stride if self.needs.history_windows == "packed" else 1
+        skipped = (end - begin - self.history_length).clamp(min=0)
+        start = begin + -(-skipped // stride) * stride
+        return start * (self.history_length + 1) + end - start
+
+    def row_groups(self, rows: Tensor) -> Tensor:
+        """The window of each row, [B]; batches keep rows of one window together."""
+        if self.needs.moveline:
+            return self.window_start(rows)
+        shared = self.shared_history(rows)
+        return shared // (self.history_length + 1) if self.needs.history_windows == "packed" else shared
+
+    def _add_shared_histories(self, batch: Interaction, rows: Tensor) -> None:
+        histories, row_history = torch.unique(self.shared_history(rows), return_inverse=True)
+        start, cut = histories // (self.history_length + 1), histories % (self.history_length + 1)
+        if self.needs.history_windows == "packed":
+            starts, window = torch.unique(start, return_inverse=True)
+            count = torch.zeros_like(starts).scatter_reduce_(0, window, cut, "amax", include_self=False)
+        else:  # every history is a window of its own: nothing may lie behind its end
+            starts, window, count = start, torch.arange(len(start)), cut
+        width = max(1, int(count.max()))
+        shared = {fields.HISTORY_ITEM: self._gather[self.item_list]}
+        if self.needs.history_labels:
+            shared[fields.HISTORY_LABEL] = self._gather[self.label_list]
+        windows = {name: gather_runs(values, starts, count, width) for name, values in shared.items()}
+        batch.update(Interaction(windows))  # [U, n]
+        batch[fields.HISTORY_WINDOW], batch[fields.HISTORY_CUT] = window, cut
+        batch[fields.HISTORY_OF] = row_history
 
     def window_start(self, rows: Tensor) -> Tensor:
         """Log position where each row's moveline window begins, [B]: on a grid, so that rows share it."""

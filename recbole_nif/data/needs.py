@@ -14,6 +14,7 @@ class Needs:
     clicks: bool = False  # click history under RecBole's names
     history_labels: bool = False  # label_list, with history: all_with_label
     history_scenes: bool = False  # scene_list, with history_scene: True
+    history_windows: str | None = None  # histories shared by rows: of the ``encode`` kind window or packed
     moveline: bool = False
     pairs: bool = False
     negatives: bool = False  # neg_item_id_list, RecBole's DIEN
@@ -22,18 +23,19 @@ class Needs:
 
     @classmethod
     def of(cls, config) -> Needs:
-        """Reads ``needs_clicks``, ``needs_moveline``, ``needs_pairs`` and ``needs_semantic_ids`` of the model
-        class in ``config``.
+        """Reads what the model class in ``config`` declares as ``needs_clicks``, ``needs_moveline``, ….
 
         RecBole's own sequential CTR models (DIN, DIEN) declare nothing and always need a history.
         """
         model = config.model_class
         sequential = getattr(model, "type", None) == ModelType.SEQUENTIAL
         clicks = sequential or getattr(model, "needs_clicks", False)
+        windows = config["encode"] if getattr(model, "needs_history_windows", False) else None
         return cls(
             clicks=clicks,
-            history_labels=clicks and config["history"] == "all_with_label",
+            history_labels=bool(clicks or windows) and config["history"] == "all_with_label",
             history_scenes=clicks and bool(config["history_scene"]),
+            history_windows=windows,
             moveline=getattr(model, "needs_moveline", False),
             pairs=getattr(model, "needs_pairs", False)
             and config["tsp_mode"] not in (None, "none")

@@ -18,7 +18,7 @@ from recbole_nif.model.amen.alignment import (
 )
 from recbole_nif.model.amen.build import build_generator, build_moveline, choice
 from recbole_nif.model.amen.moveline import Windows, visible_prefix
-from recbole_nif.model.amen.row_groups import RowGroups
+from recbole_nif.model.layers.row_groups import RowGroups
 from recbole_nif.model.amen.spaces import ItemSpace, SceneSpace
 from recbole_nif.model.amen.state import AMENState, Reading, Snapshot, Target
 from recbole_nif.model.base import CTRModel

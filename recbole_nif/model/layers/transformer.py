@@ -13,13 +13,17 @@ class Attention(nn.Module):
     """Multi-head attention whose keys and values are computed apart from the queries.
 
     They come as one tensor [N, 2, H, n, d/H]: it can be computed per window and gathered per row.
+
+    Args:
+        width, n_heads: d and H.
+        dropout: rate on the attention weights.
     """
 
-    def __init__(self, *, width: int, n_heads: int):
+    def __init__(self, *, width: int, n_heads: int, dropout: float = 0.0):
         super().__init__()
         if width % n_heads:
             raise ValueError(f"width {width} is not a multiple of n_heads {n_heads}")
-        self.n_heads = n_heads
+        self.n_heads, self.dropout_rate = n_heads, dropout
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.output = nn.Linear(width, width)
@@ -29,11 +33,15 @@ class Attention(nn.Module):
         split = self.key_value(x).unflatten(-1, (2, self.n_heads, -1))  # [N, n, 2, H, d/H]
         return split.permute(0, 2, 3, 1, 4).contiguous()
 
-    def forward(self, x: Tensor, keys_values: Tensor, mask: Tensor) -> Tensor:
-        """x: [N, q, d]; mask: broadcasts to [N, H, q, n], bool (True = visible) or added -> [N, q, d]."""
+    def forward(self, x: Tensor, keys_values: Tensor, mask: Tensor | None) -> Tensor:
+        """x: [N, q, d]; mask: broadcasts to [N, H, q, n], bool (True = visible) or added -> [N, q, d].
+
+        Without a mask everything is visible.
+        """
         queries = self.query(x).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)  # [N, H, q, d/H]
         keys, values = keys_values.unbind(1)
-        attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        dropout = self.dropout_rate if self.training else 0.0
+        attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, dropout_p=dropout)
         return self.output(attended.transpose(1, 2).flatten(2))  # [N, q, d]
 
 
