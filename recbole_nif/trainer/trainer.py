@@ -13,6 +13,7 @@ from torch import nn
 from recbole_nif.data.dataloader import CTRDataLoader
 from recbole_nif.data.fields import ROW_ID
 from recbole_nif.errors import UserError
+from recbole_nif.evaluation.code_probe import probe_codes
 from recbole_nif.evaluation.scored_rows import ScoredRows
 from recbole_nif.evaluation.scoring import Evaluation, evaluate_rows, score_rows
 from recbole_nif.run_folder import default_run_dir
@@ -22,8 +23,9 @@ from recbole_nif.trainer.finetune import FinetuneStage
 from recbole_nif.trainer.flow_cache import FlowCache, caches_flows
 from recbole_nif.trainer.loop import run_stage
 from recbole_nif.trainer.pretrain import GeneratorPretrainStage
-from recbole_nif.trainer.progress import Scalars
+from recbole_nif.trainer.progress import Scalars, numbers
 from recbole_nif.trainer.stages import SMALLER_IS_BETTER, Settings, Stage, StageReport
+from recbole_nif.trainer.teacher import TeacherStage
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +107,10 @@ class NIFTrainer(Trainer):
             report = run(stage, scalars=scalars, verbose=verbose, callback=callback)
             self.reports.append(report)
         scalars.close()
+        if name == "finetune" and valid is not None and hasattr(self.model, "code_hits"):
+            known = probe_codes(self.model, self.config, train, valid)
+            logger.info("generated codes of the next click: %s", numbers(known))
+            report.facts |= known
         if report.valid is not None:
             self.best_valid_score, self.best_valid_result = report.best_score, OrderedDict(report.valid)
         return self.best_valid_score, self.best_valid_result
@@ -167,9 +173,13 @@ class NIFTrainer(Trainer):
     ) -> Stage:
         if name == "pretrain":
             return GeneratorPretrainStage(self.config, self.model.generator, train, valid)
+        if name == "teacher":
+            return TeacherStage(self.config, self.model.teacher, train, valid, show_progress)
         if getattr(self.model, "generator", None) is not None:
             self._start_finetune(train, valid, train_fold)
         else:
+            if hasattr(self.model, "start_finetune"):
+                self.model.start_finetune()
             self._start_from_file()
         return FinetuneStage(self.config, self.model, train, valid, show_progress, self.started_from)
 
@@ -237,5 +247,10 @@ def stage_plan(config, model: nn.Module) -> tuple[str, ...]:
     if wanted not in stages:
         raise UserError(
             f"train_stage is {wanted!r}, but {type(model).__name__} has only {', '.join(stages)}."
+        )
+    if "teacher" in stages and not config["model_file"]:
+        raise UserError(
+            f"train_stage: {wanted} leaves out the stage that trains the teacher: set train_stage: both, or give "
+            "a model_file, which holds the teacher too."
         )
     return (wanted,)
