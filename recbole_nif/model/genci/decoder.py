@@ -69,7 +69,7 @@ class SharedDecoder(nn.Module):
         n_rows, n_steps = x.shape[1:3]
         x = self.stack.dropout(x.flatten(1, 2))  # [G, RT, d]
         bias = self._block_bias(n_rows, n_steps)
-        hidden = ~source.visible.repeat_interleave(n_steps, dim=1).unsqueeze(1)  # [G, 1, RT, S]
+        visible = source.visible.repeat_interleave(n_steps, dim=1).unsqueeze(1)  # [G, 1, RT, S]
         for block, memory in zip(self.stack.block, source.memory, strict=True):
             attention = block.layer[0].SelfAttention
             normed = block.layer[0].layer_norm(x)
@@ -78,7 +78,7 @@ class SharedDecoder(nn.Module):
             )
             attended = self._attend(queries, keys, values, bias)
             x = x + block.layer[0].dropout(attention.o(_merge(attended)))
-            x = self._read_and_feed(block, x, memory, ~hidden)
+            x = self._read_and_feed(block, x, memory, visible)
         return source.groups.collect(self._finish(x).unflatten(1, (n_rows, n_steps)))
 
     def step(self, x: Tensor, source: Source, cache: Cache | None) -> tuple[Tensor, Cache]:

@@ -26,7 +26,7 @@ def masked_mean(vectors: Tensor, mask: Tensor) -> Tensor:
 
 def lookup(table: Tensor, ids: Tensor) -> Tensor:
     """Rows ``ids`` [...] of ``table`` [n, d] -> [..., d]. Its backward is faster than ``F.embedding``'s."""
-    return table.index_select(0, ids.reshape(-1)).view(*ids.shape, -1)
+    return table.index_select(0, ids.reshape(-1)).view(*ids.shape, table.shape[1])
 
 
 class _Pick(torch.autograd.Function):
