@@ -14,8 +14,8 @@ usage: recbole-nif --model=MODEL --dataset=DATASET [--config_files "a.yaml b.yam
 
 Trains a click model on a dataset, evaluates it and writes a run folder.
 
-  -m, --model MODEL        AMEN, NIFDIN (or DIN), NIFDIEN (or DIEN), recbole.DIN, DeepFM, ... (--list_models),
-                           or your own class: my_package.my_module:MyModel
+  -m, --model MODEL        AMEN, GenCI, NIFDIN (or DIN), NIFDIEN (or DIEN), recbole.DIN, DeepFM, ...
+                           (--list_models), or your own class: my_package.my_module:MyModel
   -d, --dataset DATASET    ml-100k (comes along), ml-1m, ..., or a folder <data_path>/<name> with <name>.inter
   --config_files "A B"     YAML files, later ones win; they may name model and dataset too
   --KEY=VALUE              any key of props/overall.yaml, of the model's or the dataset's YAML or of RecBole;

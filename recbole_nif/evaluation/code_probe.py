@@ -68,7 +68,5 @@ def _popular_codes(codes: Tensor, dataset, rows: Tensor) -> dict[str, float]:
     for level in range(codes.shape[1] - 1):
         has_code = codes[:, level] >= 0
         clicks = torch.bincount(codes[has_code, level], weights=dataset.train_item_count[has_code].double())
-        facts[f"popular_code_hit@{level + 1}"] = (
-            (target[:, level] == clicks.argmax()).double().mean().item()
-        )
+        facts[f"popular_code_hit@{level + 1}"] = (target[:, level] == clicks.argmax()).double().mean().item()
     return facts

@@ -250,7 +250,7 @@ def stage_plan(config, model: nn.Module) -> tuple[str, ...]:
         )
     if "teacher" in stages and not config["model_file"]:
         raise UserError(
-            f"train_stage: {wanted} leaves out the stage that trains the teacher: set train_stage: both, or give "
-            "a model_file, which holds the teacher too."
+            f"train_stage: {wanted} leaves out the stage that trains the teacher: set train_stage: both, or "
+            "give a model_file, which holds the teacher too."
         )
     return (wanted,)

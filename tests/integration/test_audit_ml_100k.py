@@ -12,9 +12,14 @@ from recbole_nif.registry import MODELS
 
 WITHOUT_HISTORY = ("LR", "DeepFM", "DCNV2")
 SMALL = {"MAX_ITEM_LIST_LENGTH": 10, "moveline_length": 20, "moveline_stride": 10, "hidden_size": 16}
+IDS = {"text_encoder": "features", "quantizer": "kmeans"}  # no network
 RUNS = [
-    *((name, {}) for name in (*WITHOUT_HISTORY, "recbole.DIN", "recbole.DIEN", *MODELS)),
+    *(
+        (name, IDS if name == "GenCI" else {})
+        for name in (*WITHOUT_HISTORY, "recbole.DIN", "recbole.DIEN", *MODELS)
+    ),
     ("NIFDIN", {"history": "all_with_label", "history_scene": True}),
+    ("GenCI", {**IDS, "encode": "window", "encoder_input": "tokens", "history": "all_with_label"}),
     ("AMEN", {"history": "clicks", "moveline_with_items": False}),
 ]
 

@@ -11,11 +11,12 @@ from tests.toy import toy_config, write_toy
 
 
 def run(folder, name, model, **overrides):
-    settings = toy_config(folder, model).resolved() | {"run_dir": str(folder / name), **overrides}
+    ids = {"text_encoder": "features", "quantizer": "kmeans"} if model == "GenCI" else {}
+    settings = toy_config(folder, model, **ids).resolved() | {"run_dir": str(folder / name), **overrides}
     return run_recbole_nif(config_dict=settings)
 
 
-@pytest.mark.parametrize("model", ["NIFDIN", "NIFDIEN", "AMEN"])
+@pytest.mark.parametrize("model", ["NIFDIN", "NIFDIEN", "GenCI", "AMEN"])
 def test_testing_a_checkpoint_gives_the_metrics_of_the_run_that_wrote_it(tmp_path, model):
     write_toy(tmp_path)
     trained = run(tmp_path, "trained", model, epochs=2, pretrain_epochs=1)

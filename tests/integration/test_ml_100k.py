@@ -33,7 +33,7 @@ def test_the_label_rule_leaves_the_known_counts(parts):
 
 
 @pytest.mark.parametrize(
-    "model", ["DeepFM", "DCNV2", "recbole.DIN", "recbole.DIEN", "NIFDIN", "NIFDIEN", "AMEN"]
+    "model", ["DeepFM", "DCNV2", "recbole.DIN", "recbole.DIEN", "NIFDIN", "NIFDIEN", "GenCI", "AMEN"]
 )
 def test_every_model_trains_validates_and_tests_on_the_same_rows(model, parts):
     assert row_ids(build(model)) == row_ids(parts)

@@ -6,11 +6,14 @@ import torch
 from recbole_nif.data.dataset import CTRDataset
 from tests.toy import ROWS, toy_config, write_toy
 
+IDS = {"text_encoder": "features", "quantizer": "kmeans", "codebook_size": 3}
 MODELS = [
     ("NIFDIN", {}),
     ("NIFDIN", {"history": "all_with_label", "history_scene": True}),
     ("NIFDIEN", {}),
     ("NIFDIEN", {"history": "all_with_label"}),
+    ("GenCI", IDS),
+    ("GenCI", {**IDS, "encode": "window", "encoder_input": "tokens", "history": "all_with_label"}),
     ("AMEN", {}),
     ("AMEN", {"moveline_with_items": False}),
     ("recbole.DIN", {}),
@@ -73,11 +76,11 @@ class TestAScore:
         assert not torch.equal(before, after)
 
 
-@pytest.mark.parametrize("model_name", ["NIFDIN", "NIFDIEN", "AMEN"])
+@pytest.mark.parametrize("model_name", ["NIFDIN", "NIFDIEN", "GenCI", "AMEN"])
 def test_a_strict_score_ignores_events_of_its_own_second(tmp_path, model_name):
     tied = [(u, i, r, ROWS[ROW][3] if (u, i) == ("b", "m7") else t) for u, i, r, t in ROWS]
     other = [(u, i, 6 - r if (u, i) == ("b", "m7") else r, t) for u, i, r, t in tied]
-    overrides = {"history": "all_with_label"}
+    overrides = {"history": "all_with_label"} | (IDS if model_name == "GenCI" else {})
     config, before = build(tmp_path, "before", tied, model_name, overrides)
     model = config.model_class(config, before).eval()
     _, after = build(tmp_path, "after", other, model_name, overrides)

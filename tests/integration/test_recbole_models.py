@@ -9,7 +9,7 @@ from recbole_nif import run_recbole_nif
 from recbole_nif.registry import model_names
 from tests.toy import toy_config, write_toy
 
-NOT_LABELLED_ROWS = {"AMEN", "NIFDIN", "NIFDIEN"}  # ours, tested elsewhere
+NOT_LABELLED_ROWS = {"AMEN", "GenCI", "NIFDIN", "NIFDIEN"}  # ours, tested elsewhere
 EXTRA = {"FFM": {"fields": None}, "KD_DAGFM": {"phase": "teacher_training"}}
 
 

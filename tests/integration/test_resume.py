@@ -19,9 +19,26 @@ from tests.toy import toy_config, write_toy
 from tests.unit.test_trainer import random_rows
 
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["recbole_nif.quick_start", "recbole_nif.model.amen", "recbole_nif.model.din"])
+context.set_forkserver_preload(
+    [
+        "recbole_nif.quick_start",
+        "recbole_nif.model.amen",
+        "recbole_nif.model.din",
+        "recbole_nif.model.genci",
+        "transformers.models.t5.modeling_t5",
+    ]
+)
 MODELS = {
     "AMEN": {"pretrain_epochs": 3, "pretrain_batch_size": 32, "epochs": 3, "train_batch_size": 48},
+    "GenCI": {
+        "text_encoder": "features",
+        "quantizer": "kmeans",
+        "teacher": "pretrained",
+        "teacher_epochs": 2,
+        "epochs": 3,
+        "hidden_dropout_prob": 0.1,
+        "train_batch_size": 48,
+    },
     "NIFDIN": {"epochs": 8, "dropout_prob": 0.3, "train_batch_size": 48, "ema_decay": 0.9},
 }
 

@@ -39,9 +39,13 @@ def quick_start():
 
 def settings(model, folder):
     config = {**SMALL, "run_dir": str(folder / "run"), "checkpoint_dir": str(folder / "saved")}
+    if model not in ("AMEN", "GenCI"):
+        del config["hidden_size"]
     if model != "AMEN":
-        for key in ("pretrain_epochs", "hidden_size"):
-            del config[key]
+        del config["pretrain_epochs"]
+    if model == "GenCI":
+        config |= {"text_encoder": "features", "quantizer": "kmeans"}
+        config["semantic_id_cache"] = str(folder.with_name("semantic_ids"))
     return config
 
 

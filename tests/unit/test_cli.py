@@ -40,7 +40,7 @@ def test_help_and_version_are_printed_without_importing_torch():
 def test_list_models_names_ours_and_recboles(capsys):
     assert cli.main(["--list_models"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert {"AMEN", "NIFDIN", "NIFDIEN", "recbole.DIN", "recbole.DIEN", "LR", "DCNV2"} < set(lines)
+    assert {"AMEN", "GenCI", "NIFDIN", "NIFDIEN", "recbole.DIN", "recbole.DIEN", "LR", "DCNV2"} < set(lines)
     assert "DIN = NIFDIN" in lines[-1]
 
 

@@ -34,7 +34,9 @@ SWITCHES = [
 
 
 def batch_for(overrides, **changes):
-    batch = history_batch(overrides.get("encode", "packed"), labels=overrides.get("history") == "all_with_label")
+    batch = history_batch(
+        overrides.get("encode", "packed"), labels=overrides.get("history") == "all_with_label"
+    )
     for name, values in changes.items():
         batch[name] = torch.tensor(values)
     return batch
@@ -74,7 +76,9 @@ def test_every_switch_trains_a_step_and_lowers_its_loss(overrides):
 # -- sharing
 
 
-@pytest.mark.parametrize("overrides", [{}, {"encode": "window"}, {"intent": "mean"}, {"beam_width": 2}], ids=str)
+@pytest.mark.parametrize(
+    "overrides", [{}, {"encode": "window"}, {"intent": "mean"}, {"beam_width": 2}], ids=str
+)
 def test_a_user_encoded_once_scores_candidates_as_if_encoded_for_each(overrides):
     model, batch = tiny_genci(**overrides), batch_for(overrides)
     state, rows = model.encode_user(batch), torch.tensor([2, 0, 0, 3])
@@ -82,7 +86,9 @@ def test_a_user_encoded_once_scores_candidates_as_if_encoded_for_each(overrides)
     scores = model.score(state, candidates, rows)
     shared = [name for name in batch.columns if name.startswith("history")]
     for place, row in enumerate(rows.tolist()):
-        alone = {name: batch[name] if name in shared else batch[name][row : row + 1] for name in batch.columns}
+        alone = {
+            name: batch[name] if name in shared else batch[name][row : row + 1] for name in batch.columns
+        }
         alone[fields.HISTORY_OF] = batch[fields.HISTORY_OF][row : row + 1]
         alone |= {name: values[place : place + 1] for name, values in candidates.items()}
         assert torch.allclose(model(alone), scores[place], atol=1e-5)
@@ -131,12 +137,12 @@ def forced(model, batch) -> tuple[list, list]:
     """The rows and codes that the decoder is trained on."""
     seen = {}
     loss, source = model.tokens.loss, model.decoder.source
-    model.tokens.loss = lambda states, codes, weight: seen.update(codes=codes.tolist()) or loss(
-        states, codes, weight
+    model.tokens.loss = lambda states, codes, weight: (
+        seen.update(codes=codes.tolist()) or loss(states, codes, weight)
     )
-    model.decoder.source = lambda memory, encoded, window, history: seen.update(
-        history=history.tolist()
-    ) or source(memory, encoded, window, history)
+    model.decoder.source = lambda memory, encoded, window, history: (
+        seen.update(history=history.tolist()) or source(memory, encoded, window, history)
+    )
     model._next_token_loss(batch, *encoded_of(model, batch))
     return seen["history"], seen["codes"]
 
@@ -148,7 +154,8 @@ def encoded_of(model, batch):
 
 
 @pytest.mark.parametrize(
-    ("targets", "histories", "items"), [("clicked", [0, 1, 2], [5, 6, 1]), ("all", [0, 1, 1, 2], [5, 3, 6, 1])]
+    ("targets", "histories", "items"),
+    [("clicked", [0, 1, 2], [5, 6, 1]), ("all", [0, 1, 1, 2], [5, 3, 6, 1])],
 )
 def test_targets_are_the_codes_of_the_rows_items(targets, histories, items):
     rows, codes = forced(tiny_genci(ntp_targets=targets), history_batch())

@@ -21,7 +21,11 @@ def intent(form="hierarchical", **overrides) -> ShortTermIntent:
     table = torch.nn.Embedding.from_pretrained(ITEMS.clone(), freeze=False)
     options = dict(n_heads=1, dropout=0.0, shared=True, group_size=1, over="count", detach=False)
     module = ShortTermIntent(
-        items=table, cohorts=Cohorts.build(tiny_ids(CODES, (2, 2, 1))), form=form, width=2, **options | overrides
+        items=table,
+        cohorts=Cohorts.build(tiny_ids(CODES, (2, 2, 1))),
+        form=form,
+        width=2,
+        **options | overrides,
     )
     for attention in {module.read, module.refine} - {None}:
         for layer in (attention.query, attention.key_value, attention.output):

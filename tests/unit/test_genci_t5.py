@@ -9,9 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_nif.data import fields
-from recbole_nif.model.genci.generation import generate
 from recbole_nif.model.genci.history_encoder import Histories
-from recbole_nif.semantic_id.trie import PrefixTrie
 from tests.unit.genci_doubles import CODES, SIZES, history_batch, tiny_genci, tiny_ids
 
 HISTORIES = [[1, 2, 3, 4], [1, 2], []]  # the distinct ones of history_batch
@@ -77,9 +75,7 @@ class TestSharedHistories:
         model, batch = self.model(form, encoder_input), history_batch(form)
         histories, encoded = encode(model, batch)
         rows, inputs = torch.tensor([0, 2, 1]), torch.randn(3, 3, 8)
-        source = model.decoder.source(
-            model.decoder.memory(encoded.states), encoded, histories.window, rows
-        )
+        source = model.decoder.source(model.decoder.memory(encoded.states), encoded, histories.window, rows)
         cache, steps = None, []
         for step in range(3):
             x = source.groups.spread(inputs[:, step]).flatten(1, 1)
@@ -163,7 +159,9 @@ def test_greedy_decoding_takes_the_best_existing_code_at_each_level():
                 existing = {tuple(row[: level + 1]) for row in CODES[1:].tolist()}
                 options = [code for code in range(size) if (*codes, code) in existing]
                 codes.append(
-                    max(options, key=lambda code: score_of(model, torch.tensor([*codes, code]), start, states))
+                    max(
+                        options, key=lambda code: score_of(model, torch.tensor([*codes, code]), start, states)
+                    )
                 )
             assert generated.codes[number, 0].tolist() == codes
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from recbole_nif.model.layers.row_groups import ROWS_PER_GROUP, RowGroups
 from recbole_nif.model.layers.multihead_target_attention import MultiHeadTargetAttention
+from recbole_nif.model.layers.row_groups import ROWS_PER_GROUP, RowGroups
 from recbole_nif.model.layers.transformer import Attention, CausalEncoder, RelativePositionBias, SlotDecoder
 
 

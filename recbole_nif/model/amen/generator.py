@@ -33,8 +33,8 @@ from recbole_nif.data.fields import (
 from recbole_nif.model.amen.losses import FlowClicks, FlowInfoNCE
 from recbole_nif.model.amen.moveline import MovelineEncoder, Windows, visible_prefix
 from recbole_nif.model.amen.regularizers import FlowRegularizer
-from recbole_nif.model.layers.row_groups import RowGroups
 from recbole_nif.model.layers.embedding import initialize
+from recbole_nif.model.layers.row_groups import RowGroups
 from recbole_nif.model.layers.sphere import unit
 from recbole_nif.model.layers.transformer import SlotDecoder
 

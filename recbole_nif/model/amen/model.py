@@ -18,13 +18,13 @@ from recbole_nif.model.amen.alignment import (
 )
 from recbole_nif.model.amen.build import build_generator, build_moveline, choice
 from recbole_nif.model.amen.moveline import Windows, visible_prefix
-from recbole_nif.model.layers.row_groups import RowGroups
 from recbole_nif.model.amen.spaces import ItemSpace, SceneSpace
 from recbole_nif.model.amen.state import AMENState, Reading, Snapshot, Target
 from recbole_nif.model.base import CTRModel
 from recbole_nif.model.layers.embedding import initialize, lookup
 from recbole_nif.model.layers.factorization_machine import FactorizationMachine
 from recbole_nif.model.layers.mlp import MLP
+from recbole_nif.model.layers.row_groups import RowGroups
 from recbole_nif.model.layers.sphere import unit
 from recbole_nif.model.layers.target_attention import TargetAttention
 

@@ -7,9 +7,9 @@ end in a multi-head target attention whose query also knows the time since the r
 from torch import Tensor, nn
 
 from recbole_nif.data.fields import GAP_BUCKETS
-from recbole_nif.model.layers.row_groups import RowGroups
 from recbole_nif.model.layers.embedding import SetEmbedding
 from recbole_nif.model.layers.multihead_target_attention import MultiHeadTargetAttention
+from recbole_nif.model.layers.row_groups import RowGroups
 
 MAX_MIXTURE = 2000  # scenes; beyond, a softmax over all of them costs more than it says
 

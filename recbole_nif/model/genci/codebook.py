@@ -21,9 +21,7 @@ class CodeTokens(nn.Module):
             tokens, as T5's own loss in the official code.
     """
 
-    def __init__(
-        self, table: nn.Embedding, sizes: tuple[int, ...], *, softmax_over: Literal["level", "all"]
-    ):
+    def __init__(self, table: nn.Embedding, sizes: tuple[int, ...], *, softmax_over: Literal["level", "all"]):
         super().__init__()
         self.table, self.sizes, self.softmax_over = table, sizes, softmax_over
         self.begin = [1 + sum(sizes[:level]) for level in range(len(sizes))]

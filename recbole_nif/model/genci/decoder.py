@@ -15,7 +15,7 @@ from recbole_nif.model.layers.row_groups import RowGroups
 
 
 class Source(NamedTuple):
-    """What N rows decode from: the encoder's keys and values, arranged in G groups of R rows of one window."""
+    """What N rows decode from, in G groups of R rows that read one window."""
 
     memory: list[Tensor]  # of each layer [G, 2, heads, S, d_kv]
     visible: Tensor  # [G, R, S] bool
@@ -46,7 +46,7 @@ class SharedDecoder(nn.Module):
         self.stack, self.group_size = stack, group_size
 
     def memory(self, states: Tensor) -> list[Tensor]:
-        """Encoder states [U, S, d] -> keys and values of the cross-attention, per layer [U, 2, heads, S, d_kv]."""
+        """Encoder states [U, S, d] -> keys and values for every layer's cross-attention [U, 2, heads, S, d_kv]."""
         attentions = [block.layer[1].EncDecAttention for block in self.stack.block]
         return [
             torch.stack([_heads(attention, attention.k(states)), _heads(attention, attention.v(states))], 1)
@@ -82,7 +82,7 @@ class SharedDecoder(nn.Module):
         return source.groups.collect(self._finish(x).unflatten(1, (n_rows, n_steps)))
 
     def step(self, x: Tensor, source: Source, cache: Cache | None) -> tuple[Tensor, Cache]:
-        """One further token of Q sequences per group, Q a multiple of R: x [G, Q, d] -> [G, Q, d] and cache."""
+        """The next token of Q sequences per group, Q a multiple of R: x [G, Q, d] -> [G, Q, d], cache."""
         done = 0 if cache is None else cache.layers[0][0].shape[2]
         bias = self._relative_bias(done + 1)[:, -1]  # [heads, t + 1]
         visible = source.visible.repeat_interleave(x.shape[1] // source.visible.shape[1], dim=1).unsqueeze(1)

@@ -22,7 +22,7 @@ class Histories(NamedTuple):
 
     @classmethod
     def of(cls, batch) -> "Histories":
-        label = batch[HISTORY_LABEL] if HISTORY_LABEL in batch else None
+        label = batch[HISTORY_LABEL] if HISTORY_LABEL in batch else None  # noqa: SIM401 (no dict)
         return cls(batch[HISTORY_ITEM], label, batch[HISTORY_WINDOW], batch[HISTORY_CUT], batch[HISTORY_OF])
 
 
@@ -103,5 +103,5 @@ class HistoryEncoder(nn.Module):
 
 
 def _padding_mask(length: Tensor, place: Tensor) -> Tensor:
-    """[U, 1, 1, P] bool of windows that are one history each; an empty one sees its first, unread position."""
+    """[U, 1, 1, P] bool of windows that are a history each; an empty one sees its first, unread position."""
     return (place <= length.clamp_min(1).unsqueeze(1))[:, None, None]

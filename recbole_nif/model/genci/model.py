@@ -1,4 +1,4 @@
-"""GenCI: click prediction with generated interest cohorts (arXiv 2601.18251), on rows that share histories."""
+"""GenCI: click prediction with generated interest cohorts (arXiv 2601.18251)."""
 
 from dataclasses import dataclass, replace
 

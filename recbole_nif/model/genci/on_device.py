@@ -5,7 +5,7 @@ from torch import nn
 
 
 class OnDevice(nn.Module):
-    """Holds ``table``, anything with ``to(device)``, on the device of the module; never saved with weights."""
+    """Holds ``table``, anything with ``to(device)``, where the module is; not saved with the weights."""
 
     def __init__(self, table):
         super().__init__()
