@@ -84,7 +84,7 @@ def test_a_user_encoded_once_scores_candidates_as_if_encoded_for_each(overrides)
     state, rows = model.encode_user(batch), torch.tensor([2, 0, 0, 3])
     candidates = {"item_id": torch.tensor([1, 2, 3, 4]), "hour": torch.tensor([1, 1, 2, 3])}
     scores = model.score(state, candidates, rows)
-    shared = [name for name in batch.columns if name.startswith("history")]
+    shared = (fields.HISTORY_ITEM, fields.HISTORY_WINDOW, fields.HISTORY_CUT)
     for place, row in enumerate(rows.tolist()):
         alone = {
             name: batch[name] if name in shared else batch[name][row : row + 1] for name in batch.columns

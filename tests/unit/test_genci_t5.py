@@ -188,18 +188,12 @@ def test_every_generated_id_exists(data):
     universe = list(itertools.product(*map(range, sizes)))
     existing = data.draw(st.lists(st.sampled_from(universe), min_size=1, max_size=6, unique=True))
     beams = data.draw(st.integers(1, 5))
-    ids = tiny_ids(torch.tensor([(-1, -1, -1), *existing]), sizes)
-    model = tiny_genci(seed=data.draw(st.integers(0, 5)), ids=PADDED(ids), beam_width=beams)
+    without = [(-1, -1, -1)]  # padding, and items without an ID: the fake dataset has six items
+    ids = tiny_ids(torch.tensor(without + existing + without * (6 - len(existing))), sizes)
+    model = tiny_genci(seed=data.draw(st.integers(0, 5)), ids=ids, beam_width=beams)
     generated = model.generated(history_batch())
     alive = generated.score > float("-inf")
     assert alive.sum(1).tolist() == [min(beams, len(existing))] * 3
     assert {tuple(codes) for codes in generated.codes[alive].tolist()} <= set(existing)
     assert (model.trie.table.item_of(generated.node[alive]) > 0).all()
     assert (generated.score.diff(dim=1).nan_to_num() <= 1e-6).all()
-
-
-def PADDED(ids):
-    """Six items, as the fake dataset has: those without an ID are in no trie."""
-    missing = 7 - len(ids.codes)
-    codes = ids.codes[:7] if missing <= 0 else torch.cat([ids.codes, torch.full((missing, 3), -1)])
-    return tiny_ids(codes, ids.sizes)

@@ -46,7 +46,7 @@ class SharedDecoder(nn.Module):
         self.stack, self.group_size = stack, group_size
 
     def memory(self, states: Tensor) -> list[Tensor]:
-        """Encoder states [U, S, d] -> keys and values for every layer's cross-attention [U, 2, heads, S, d_kv]."""
+        """Encoder states [U, S, d] -> keys and values of every layer, [U, 2, heads, S, d_kv] each."""
         attentions = [block.layer[1].EncDecAttention for block in self.stack.block]
         return [
             torch.stack([_heads(attention, attention.k(states)), _heads(attention, attention.v(states))], 1)
