@@ -8,6 +8,7 @@ from torch import Tensor
 
 from recbole_nif.data import fields
 from recbole_nif.data.event_log import gather_runs
+from recbole_nif.errors import UserError
 
 KINDS = {"clicks": "clicks", "all": "samples", "all_with_label": "samples"}  # config history -> log index
 
@@ -30,6 +31,11 @@ class HistoryReader:
         self.history_length = config["MAX_ITEM_LIST_LENGTH"]
         self.kind = KINDS[config["history"] or "clicks"]
         self.history_stride = config["history_stride"] or -(-self.history_length // 2)
+        if self.history_stride > self.history_length:
+            raise UserError(
+                f"history_stride is {self.history_stride}: it must be between 1 and MAX_ITEM_LIST_LENGTH "
+                f"({self.history_length})."
+            )
         self.window_length = config["moveline_length"] or 50
         self.stride = config["moveline_stride"] or self.window_length
         self._gather = self._history_columns(dataset, config)

@@ -87,6 +87,14 @@ def test_the_official_choices_are_a_layer_below_the_users_own(tmp_path):
         settings(tmp_path, preset="official")
 
 
+def test_windows_begin_at_least_once_in_their_length(tmp_path):
+    write_toy(tmp_path)
+    with pytest.raises(
+        UserError, match=r"history_stride is 7: it must be between 1 and MAX_ITEM_LIST_LENGTH"
+    ):
+        CTRDataset(settings(tmp_path, history_stride=7)).build()
+
+
 @pytest.mark.parametrize("overrides", FORMS, ids=str)
 def test_no_score_moves_with_its_own_label_or_later_events(tmp_path, overrides):
     write_toy(tmp_path, random_rows())
