@@ -132,4 +132,5 @@ class Cohorts(_Movable):
         means = sums / divisor.unsqueeze(-1).to(sums.dtype)  # [cohorts, d]
         exists = level_codes != NO_CODE
         number = torch.where(exists, level_codes + self.begin, 0)
-        return means[number] * exists.unsqueeze(-1)
+        picked = means.index_select(0, number.reshape(-1)).view(*number.shape, -1)  # same sum in any threads
+        return picked * exists.unsqueeze(-1)
