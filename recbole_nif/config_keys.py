@@ -36,6 +36,7 @@ CHOICES = {
     "gauc_weight": ("impressions", "clicks", "uniform"),
     "amp_dtype": ("bfloat16", "float16"),
     "train_stage": ("both", "pretrain", "finetune"),
+    "pretrain_valid_metric": ("recall@10", "recall@50", "flow_auc"),
     "generator_cross_fit": ("none", "kfold"),
     "quantizer": ("rqvae", "kmeans"),
     "preset": ("official_code", None),

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from recbole.data.interaction import Interaction
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from recbole_nif.data.dataloader import CTRDataLoader
 from recbole_nif.data.fields import ROW_ID
 from recbole_nif.device import to_device
 from recbole_nif.evaluation.baselines import last_click_recall, popularity_recall
+from recbole_nif.evaluation.metrics import auc
 
 KS = (10, 50)
 
@@ -70,14 +70,17 @@ class FlowProbe:
 
     @torch.inference_mode()
     def measure(self, generator: torch.nn.Module) -> dict[str, float]:
-        """Recall@k on validation and training rows, their gap, and the mean cosines by label."""
+        """Of validation and training rows: recall@k and its gap, mean cosines by label, AUC of the flow.
+
+        ``flow_auc`` is that of the generator's own click logit, where it has one, else of the mean cosine.
+        """
         generator.eval()
         items = torch.arange(self.n_items, device=self.device)
         vectors = F.normalize(generator.item_targets(items, self.item_scene.to(self.device)).float(), dim=-1)
         result = {}
         for prefix, sample in (("", self.valid), ("train_", self.train)):
             rank, cosine, score = self._rank(generator, sample, vectors)
-            result[f"{prefix}flow_auc"] = roc_auc_score(sample.clicked, score)
+            result[f"{prefix}flow_auc"] = auc(sample.clicked.numpy().astype(int), score.numpy())
             for k in KS:
                 result[f"{prefix}recall@{k}"] = (rank[sample.clicked] <= k).double().mean().item()
             result[f"{prefix}cos_clicked"] = cosine[sample.clicked].double().mean().item()
@@ -87,7 +90,7 @@ class FlowProbe:
         return result
 
     def _rank(self, generator, sample: _Sample, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rank of each row's item (1 = nearest; ties count against it) and cos(f_1, y_v), both [N]."""
+        """Rank of each row's item (1 = nearest; ties count against it), cos(f_1, y_v), score; all [N]."""
         ranks, cosines, scores = [], [], []
         head = getattr(generator, "click", None)
         done = 0

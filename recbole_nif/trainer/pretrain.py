@@ -17,11 +17,17 @@ from recbole_nif.trainer.stages import Settings, Stage
 logger = logging.getLogger(__name__)
 
 
+def pretrain_settings(config) -> Settings:
+    """How long and how fast stage 1 trains, and what it is judged by."""
+    metric = config["pretrain_valid_metric"] or "recall@50"
+    return Settings.read(config, prefix="pretrain_", valid_metric=metric)
+
+
 class GeneratorPretrainStage(Stage):
     """Trains a generator on every eligible cut of the training split's moveline windows.
 
-    Judged by recall@50 of the flow for the true next click on validation rows. Without ``valid_data`` it
-    trains a fixed number of epochs.
+    Judged by ``pretrain_valid_metric``: recall of the flow for the true next click on validation rows, or
+    its AUC for their labels. Without ``valid_data`` it trains a fixed number of epochs.
 
     Args:
         config: ``pretrain_epochs``, ``pretrain_learning_rate``, ``pretrain_weight_decay``,
@@ -47,8 +53,7 @@ class GeneratorPretrainStage(Stage):
         epochs: int | None = None,
     ):
         self.module = generator
-        metric = config["pretrain_valid_metric"] or "recall@50"
-        self.settings = Settings.read(config, prefix="pretrain_", valid_metric=metric)
+        self.settings = pretrain_settings(config)
         if epochs is not None:
             self.settings = replace(self.settings, epochs=epochs)
         self.rank, self.world_size = train_data.rank, train_data.world_size

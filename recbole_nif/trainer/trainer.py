@@ -22,7 +22,7 @@ from recbole_nif.trainer.cross_fit import fit_fold_generators, folds_of_users
 from recbole_nif.trainer.finetune import FinetuneStage
 from recbole_nif.trainer.flow_cache import FlowCache, caches_flows
 from recbole_nif.trainer.loop import run_stage
-from recbole_nif.trainer.pretrain import GeneratorPretrainStage
+from recbole_nif.trainer.pretrain import GeneratorPretrainStage, pretrain_settings
 from recbole_nif.trainer.progress import Scalars, numbers
 from recbole_nif.trainer.stages import SMALLER_IS_BETTER, Settings, Stage, StageReport
 from recbole_nif.trainer.teacher import TeacherStage
@@ -52,7 +52,8 @@ class NIFTrainer(Trainer):
         self.run_dir = Path(config["run_dir"]) if config["run_dir"] else default_run_dir(config)
         self.plan = stage_plan(config, model)
         self.saved_model_file = str(self.run_dir / "checkpoints" / f"{self.plan[-1]}-best.pt")
-        self.valid_metric = "recall@50" if self.plan[-1] == "pretrain" else Settings.read(config).valid_metric
+        last = pretrain_settings(config) if self.plan[-1] == "pretrain" else Settings.read(config)
+        self.valid_metric = last.valid_metric
         self.valid_metric_bigger = self.valid_metric not in SMALLER_IS_BETTER
         self.epochs = config["epochs"]
         self.start_epoch, self.cur_step = 0, 0

@@ -69,7 +69,7 @@ def pair_batch() -> Interaction:
     return batch
 
 
-def window_batch(n_hard: int = 0, n_exposed: int = 0) -> Interaction:
+def window_batch(n_hard: int = 0, n_exposed: int = 2) -> Interaction:
     """Stage 1: two windows, cuts after events 1, 2 and 4 of the first and after event 0 of the second."""
     batch = tiny_batch()
     mask = torch.zeros(2, 6, dtype=torch.bool)

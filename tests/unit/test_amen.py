@@ -176,18 +176,18 @@ def test_window_clicks_and_targets_are_never_negatives_of_the_window():
         {"flow_len": 1, "learnable_temperature": True, "use_logq": True},
         {"lambda_div": 0.0, "lambda_vel": 0.0},
         {"nce_hard_negatives": 2},
-        {"lambda_click": 0.5},
+        {"lambda_click": 0.0},
     ],
 )
 def test_every_form_of_stage_1_trains(options):
     generator = tiny_amen(finetune=False, **options).generator.train()
-    batch = window_batch(n_hard=options.get("nce_hard_negatives", 0), n_exposed=2)
+    batch = window_batch(n_hard=options.get("nce_hard_negatives", 0))
     if options.get("flow_len") == 1:
         for name in (fields.TARGET_ITEM, fields.TARGET_SCENE, fields.TARGET_MASK):
             batch.interaction[name] = batch[name][..., :1]
     terms = generator.loss_terms(batch)
     regularized = options.get("regularizer_form") != "none" and options.get("lambda_div") != 0
-    named = {"nce": True, "click": "lambda_click" in options}
+    named = {"nce": True, "click": options.get("lambda_click") != 0}
     named |= dict.fromkeys(("diversity", "velocity"), regularized)
     assert list(terms) == [name for name, expected in named.items() if expected]
     sum(terms.values()).backward()
@@ -223,6 +223,9 @@ def test_fold_generators_keep_the_target_space_and_forget_the_rest():
         "moveline.events.scene.table.weight",
         "moveline.target.weight",
         "contrast.log_temperature",
+        "click.weight",
+        "click.item.weight",
+        "click.item.bias",
     }
 
 
@@ -336,6 +339,8 @@ def test_loss_terms_are_weighted_and_partners_count_in_tsp_only():
         {"tsp_mode": "shift", "use_nif": False},
         {"tsp_mode": "both", "moveline_encoder": "gru"},
         {"mlp_activation": "dice"},
+        {"use_fm": True},
+        {"use_flow_logit": True},
     ],
 )
 def test_every_ablation_trains_and_predicts(options):
@@ -402,10 +407,25 @@ def test_every_key_of_the_props_has_a_comment():
     assert all("# (" in line for line in lines)
 
 
+def test_the_logit_of_stage_1_is_added_as_it_was_learned():
+    model, batch = tiny_amen(use_flow_logit=True), tiny_batch()
+    with torch.no_grad():
+        whole = model(batch)
+        own = unit(model.generator.flow(batch))
+        items = model.generator.item_table()[batch["item_id"]].unsqueeze(1)
+        foretold = model.generator.click(own, items).squeeze(1)
+        model.flow_clicks = None
+        assert torch.allclose(whole, model(batch) + foretold, atol=1e-5)
+
+
 def test_contradictory_options_are_refused_with_the_remedy():
     with pytest.raises(UserError, match="hidden_size 8 must be a multiple of n_heads"):
         tiny_amen(n_heads=3)
     with pytest.raises(UserError, match="tsp_mode shift needs one of use_scene_space"):
         tiny_amen(tsp_mode="shift", use_scene_space=False, use_item_space=False, use_nif=False)
+    with pytest.raises(
+        UserError, match="use_flow_logit needs stage1_item_vectors and a lambda_click above 0"
+    ):
+        tiny_amen(use_flow_logit=True, stage1_item_vectors="none")
     with pytest.raises(UserError, match="div_form logdet does not go with regularizer_form geodesic"):
         tiny_amen(div_form="logdet")

@@ -222,14 +222,13 @@ class InterestFlowGenerator(nn.Module):
         return terms
 
     def reset_sequence_parameters(self) -> None:
-        """Start the encoder and decoder afresh; keep and freeze the target tables E_I, E_S and W_t.
+        """Start the encoder and decoder afresh; keep and freeze E_I, E_S, W_t and the click logit.
 
-        For cross-fitting: generators that share the target tables predict flows of one and the same space.
+        For cross-fitting: generators that share what flows are measured by predict them in one space.
         """
         events = self.moveline.events
-        kept = {
-            part for module in (events.item, events.scene, self.moveline.target) for part in module.modules()
-        }
+        measures = [events.item, events.scene, self.moveline.target, *filter(None, [self.click])]
+        kept = {part for module in measures for part in module.modules()}
         for module in self.modules():
             if module in kept:
                 module.requires_grad_(False)
