@@ -47,7 +47,7 @@ CHOICES = {
     "decoding": ("trie", "free"),
     "intent": ("hierarchical", "mean", "target"),
     "cohort_mean": ("true_count", "padded"),
-    "teacher": ("joint", "pretrained"),
+    "sr_teacher": ("joint", "pretrained"),
     "eval_args.group_by": ("user", "none", None),
 }
 

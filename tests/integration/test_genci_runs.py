@@ -60,7 +60,7 @@ def test_a_run_reports_what_the_generated_codes_know(tmp_path):
 
 
 def test_a_pretrained_teacher_is_a_stage_of_its_own(tmp_path):
-    record = run(tmp_path, teacher="pretrained", teacher_epochs=1)
+    record = run(tmp_path, sr_teacher="pretrained", teacher_epochs=1)
     teacher, finetune = record["stages"]
     assert (teacher["name"], finetune["name"]) == ("teacher", "finetune")
     assert (teacher["epochs_run"], teacher["checkpoint"]) == (1, "teacher-best.pt")
@@ -73,7 +73,7 @@ def test_a_pretrained_teacher_is_a_stage_of_its_own(tmp_path):
 
 def test_a_teacher_that_is_left_out_is_told(tmp_path):
     with pytest.raises(UserError, match="leaves out the stage that trains the teacher"):
-        run(tmp_path, teacher="pretrained", train_stage="finetune")
+        run(tmp_path, sr_teacher="pretrained", train_stage="finetune")
 
 
 def test_the_official_choices_are_a_layer_below_the_users_own(tmp_path):

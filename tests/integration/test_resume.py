@@ -33,7 +33,7 @@ MODELS = {
     "GenCI": {
         "text_encoder": "features",
         "quantizer": "kmeans",
-        "teacher": "pretrained",
+        "sr_teacher": "pretrained",
         "teacher_epochs": 2,
         "epochs": 3,
         "hidden_dropout_prob": 0.1,

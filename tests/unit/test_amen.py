@@ -339,7 +339,6 @@ def test_loss_terms_are_weighted_and_partners_count_in_tsp_only():
         {"tsp_mode": "shift", "use_nif": False},
         {"tsp_mode": "both", "moveline_encoder": "gru"},
         {"mlp_activation": "dice"},
-        {"use_fm": True},
         {"use_flow_logit": True},
     ],
 )

@@ -28,7 +28,7 @@ SWITCHES = [
     {"beam_width": 3},
     {"ntp_detach_encoder": True, "detach_cohorts": True, "sr_detach_teacher": True},
     {"share_cross_attention": False, "attention_heads": 4},
-    {"teacher": "pretrained"},
+    {"sr_teacher": "pretrained"},
     {"hidden_dropout_prob": 0.2},
 ]
 
@@ -219,7 +219,7 @@ def test_the_teacher_is_drawn_to_labels_and_the_model_to_the_teacher():
 
 
 def test_a_pretrained_teacher_is_frozen_and_only_distils():
-    model, batch = tiny_genci(teacher="pretrained", lambda_sr=1.0), history_batch()
+    model, batch = tiny_genci(sr_teacher="pretrained", lambda_sr=1.0), history_batch()
     assert model.stages == ("teacher", "finetune")
     model.start_finetune()
     model.train()
@@ -250,7 +250,7 @@ def test_presets_hold_known_keys_and_legal_values():
             assert all(value in CHOICES[key] for key, value in values.items() if key in CHOICES)
 
 
-@pytest.mark.parametrize("key", ["encode", "encoder_input", "intent", "ntp_targets", "teacher"])
+@pytest.mark.parametrize("key", ["encode", "encoder_input", "intent", "ntp_targets", "sr_teacher"])
 def test_an_unknown_form_is_named(key):
     with pytest.raises(UserError, match=f"{key} is 'other'"):
         tiny_genci(**{key: "other"})

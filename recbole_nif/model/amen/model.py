@@ -23,7 +23,6 @@ from recbole_nif.model.amen.spaces import ItemSpace, SceneSpace
 from recbole_nif.model.amen.state import AMENState, Reading, Snapshot, Target
 from recbole_nif.model.base import CTRModel
 from recbole_nif.model.layers.embedding import initialize, lookup
-from recbole_nif.model.layers.factorization_machine import FactorizationMachine
 from recbole_nif.model.layers.mlp import MLP
 from recbole_nif.model.layers.row_groups import RowGroups
 from recbole_nif.model.layers.sphere import unit
@@ -105,7 +104,6 @@ class AMEN(CTRModel):
             dropout=config["dropout_prob"],
             output_size=1,
         )
-        self.fm = FactorizationMachine(width=embedding_size) if config["use_fm"] else None
         self.flow_clicks = None  # stage 1's own click logit, added to z
         if self.use_nif and config["use_flow_logit"]:
             if self.item_vectors is None or not config["lambda_click"]:
@@ -254,8 +252,7 @@ class AMEN(CTRModel):
 
     def _logits(self, state: AMENState, target: Target, reading: Reading, candidates) -> Tensor:
         history = self.history_attention(target.features, state.history, state.mask)  # c^H
-        fields = torch.cat([state.user, target.features, self.embed_context(candidates)], dim=-1)
-        inputs = [fields, history]
+        inputs = [state.user, target.features, self.embed_context(candidates), history]
         for read, met in (
             (reading.scene, target.scene),
             (reading.item, target.item),
@@ -265,8 +262,6 @@ class AMEN(CTRModel):
                 inputs += [read, met * read]
         inputs += [extra for extra in (reading.match, target.stage1) if extra is not None]
         logits = self.mlp(torch.cat(inputs, dim=-1)).squeeze(-1)
-        if self.fm is not None:
-            logits = logits + self.fm(fields)
         if reading.clicks is not None:
             logits = logits + reading.clicks
         return logits if self.moveline_score is None else logits + self._moveline_score(reading)

@@ -84,7 +84,7 @@ class GenCI(CTRModel):
         self.encoder = build_encoder(config, ids, t5)
         self.decoder, self.tokens = build_decoder(config, ids, t5)
         self.teacher = build_teacher(config, dataset) if self.lambda_sr else None
-        self.joint_teacher = choice(config, "teacher") == "joint"
+        self.joint_teacher = choice(config, "sr_teacher") == "joint"
         self.detach_teacher = config["sr_detach_teacher"] or not self.joint_teacher
         if self.teacher is not None and not self.joint_teacher:
             self.stages = ("teacher", "finetune")
