@@ -506,5 +506,5 @@ def test_a_run_knows_by_which_settings_it_differs_from_its_models_defaults(argv,
 
 
 def test_the_datasets_own_defaults_are_no_change():
-    assert config(model="AMEN").resolved()["pretrain_epochs"] == 8  # 20 elsewhere
+    assert config(model="AMEN").resolved()["pretrain_epochs"] == 12  # 20 elsewhere
     assert config("--pretrain_epochs=20", model="AMEN").changed == {"pretrain_epochs": 20}
