@@ -12,9 +12,9 @@ from tests.unit.test_trainer import random_rows
 from tests.unit.trainer_doubles import TwoStage
 
 RESULT_KEYS = {
-    "schema", "model", "dataset", "seed", "settings", "split", "history", "rows", "source", "semantic_ids", "stages",
-    "valid", "test", "baselines", "parameters", "durations", "peak_memory_mb", "versions", "device", "threads",
-    "git_commit", "date",
+    "schema", "model", "dataset", "seed", "settings", "split", "history", "rows", "source", "semantic_ids",
+    "stages", "valid", "test", "baselines", "parameters", "durations", "peak_memory_mb", "versions", "device",
+    "threads", "git_commit", "date",
 }  # fmt: skip
 
 
