@@ -1,6 +1,7 @@
 """NIFConfig: parsing, layers, split presets, checked keys, device, round trip."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -508,3 +509,13 @@ def test_a_run_knows_by_which_settings_it_differs_from_its_models_defaults(argv,
 def test_the_datasets_own_defaults_are_no_change():
     assert config(model="AMEN").resolved()["pretrain_epochs"] == 12  # 20 elsewhere
     assert config("--pretrain_epochs=20", model="AMEN").changed == {"pretrain_epochs": 20}
+
+
+def test_every_key_of_a_models_props_is_read_somewhere():
+    package = Path(resources.__file__).parent
+    source = "".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
+    prefixes = ("pretrain_", "teacher_")  # stages read <prefix><key> by their prefix
+    for path in sorted((resources.props_dir() / "model").glob("*.yaml")):
+        for key in load_yaml(path):
+            spellings = {key, *(key.removeprefix(prefix) for prefix in prefixes)}
+            assert any(f'"{name}"' in source for name in spellings), f"{path.name}: nothing reads {key}"

@@ -40,9 +40,9 @@ class AMEN(CTRModel):
         L = BCE + lambda_tsp L_TSP + lambda_align L_align
 
     W_e is the target projection W_t of stage 1 on the tables of stage 2. y_v are the item vectors of stage
-    1 themselves (``stage1_item_vectors``); with them q^F also holds the cosines of the unaligned flow. Both
-    stages of training are the trainer's: it trains ``generator``, then calls :meth:`start_finetune`.
-    Every key is explained in props/model/AMEN.yaml.
+    1 themselves (``stage1_item_vectors``); with them q^F also holds the cosines of the unaligned flow.
+    ``use_flow_logit`` adds stage 1's own click logit to z. Both stages of training are the trainer's: it
+    trains ``generator``, then calls :meth:`start_finetune`. Every key is explained in props/model/AMEN.yaml.
     """
 
     needs_clicks = needs_moveline = needs_pairs = True
