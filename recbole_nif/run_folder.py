@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import os
 import platform
 import re
 import shutil
@@ -22,6 +21,7 @@ from recbole_nif import __version__
 from recbole_nif.device import device_name
 from recbole_nif.errors import UserError
 from recbole_nif.evaluation.scored_rows import SCORES_FILE, ScoredRows
+from recbole_nif.files import written_whole
 
 PACKAGES = ("recbole", "numpy", "pandas")
 BEGINNINGS = ("config.yaml", "train.log", "tensorboard")  # what a run has before its first checkpoint
@@ -159,12 +159,8 @@ def write_json(path: Path, record: Mapping) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def finite(value):

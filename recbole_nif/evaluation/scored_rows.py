@@ -3,7 +3,6 @@
 Two runs on the same data and split have the same row ids, so that their files can be compared row by row.
 """
 
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_nif.errors import UserError
+from recbole_nif.files import written_whole
 
 SCORES_FILE = "test_scores.npz"  # in a run's folder
 
@@ -48,19 +48,14 @@ class ScoredRows:
 
     def save(self, path: Path) -> None:
         """Writes all rows or nothing: ids int32 where they fit, labels int8, scores float32."""
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                np.savez_compressed(
-                    file,
-                    row_id=_small(self.row_id),
-                    user=_small(self.user),
-                    label=self.label.astype(np.int8),
-                    score=self.score.astype(np.float32),
-                )
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with written_whole(path) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(
+                file,
+                row_id=_small(self.row_id),
+                user=_small(self.user),
+                label=self.label.astype(np.int8),
+                score=self.score.astype(np.float32),
+            )
 
     @classmethod
     def load(cls, path: Path) -> "ScoredRows":

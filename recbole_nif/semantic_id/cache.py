@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
 
 from recbole_nif.errors import UserError
+from recbole_nif.files import written_whole
 
 HASH_LENGTH = 16  # hexadecimal digits of a file name
 
@@ -61,14 +60,3 @@ def array_hash(values: np.ndarray) -> str:
     digest = hashlib.sha256(f"{values.dtype.str}{values.shape}".encode())
     digest.update(values)
     return digest.hexdigest()[:HASH_LENGTH]
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends without an error."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

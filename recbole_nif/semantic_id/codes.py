@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from recbole_nif.errors import UserError
-from recbole_nif.semantic_id.cache import written_whole
+from recbole_nif.files import written_whole
 from recbole_nif.semantic_id.id_file import read_lists
 
 NO_CODE = -1

@@ -7,7 +7,6 @@ A file holds {"format", "model", "stage", "epoch", "state_dict", "early_stop", "
 import os
 import pickle
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from recbole.utils import init_seed
 from torch import nn
 
 from recbole_nif.errors import UserError
+from recbole_nif.files import written_whole
 
 FORMAT = 1
 
@@ -27,23 +27,18 @@ def save(path: str | Path, payload: Mapping) -> None:
         UserError: the disk is full or the folder cannot be written; an earlier file stays as it was.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        with written_whole(path) as temporary, open(temporary, "wb") as file:
             torch.save({"format": FORMAT, **plain(payload)}, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
         reason = getattr(error, "strerror", None) or "the disk may be full"
         raise UserError(
             f"Cannot write {path} ({reason}): free space or make the folder writable, then "
             "go on with --resume; earlier checkpoints are whole."
         ) from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def load(path: str | Path, expected_model: str | None = None, expected_stage: str | None = None) -> dict:
