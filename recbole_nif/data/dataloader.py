@@ -10,8 +10,10 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from recbole_nif.data import fields
-from recbole_nif.data.pairs import PairSampler
+from recbole_nif.data.batch_pairs import BatchPairs
+from recbole_nif.data.pairs import PARTNERS, PairSampler
 from recbole_nif.data.windows import MovelineWindows
+from recbole_nif.errors import UserError
 
 
 class CTRDataLoader:
@@ -104,30 +106,42 @@ class CTRDataLoader:
             return None
         return self._dataset.history.row_groups(self.rows).numpy()
 
-    def _pair_sampler(self) -> PairSampler:
-        config = self.config
-        return PairSampler(
-            self._dataset.event_log,
-            self._dataset.train_rows,
-            mode=config["tsp_mode"],
-            partner=config["tsp_partner"] or "nearest",
-            neighbors=config["tsp_neighbors"] or 5,
-            window=config["tsp_window"],
-            ratio=0.5 if config["tsp_ratio"] is None else config["tsp_ratio"],
-            seed=config["seed"],
-        )
+    def _pair_sampler(self) -> PairSampler | BatchPairs:
+        config, log = self.config, self._dataset.event_log
+        partner = config["tsp_partner"] or "nearest"
+        if partner not in PARTNERS:
+            raise UserError(f"tsp_partner is {partner!r}: use one of {', '.join(PARTNERS)}.")
+        options = {
+            "mode": config["tsp_mode"],
+            "window": config["tsp_window"],
+            "ratio": 0.5 if config["tsp_ratio"] is None else config["tsp_ratio"],
+            "seed": config["seed"],
+        }
+        if partner == "in_batch":
+            return BatchPairs(log, **options)
+        neighbors = config["tsp_neighbors"] or 5
+        return PairSampler(log, self._dataset.train_rows, partner=partner, neighbors=neighbors, **options)
 
-    def _read(self, rows: Tensor, partner: Tensor | None) -> Interaction:
-        """The batch of ``rows`` [B] with their partners behind them."""
-        pair_of = None
-        if partner is not None:
-            partner = partner[rows]
-            owner = torch.nonzero(partner >= 0).squeeze(1)
-            pair_of = torch.cat([torch.full_like(rows, -1), owner])
-            rows = torch.cat([rows, partner[owner]])
+    def _read(self, rows: Tensor, drawn: Tensor | None) -> Interaction:
+        """The batch of ``rows`` [B], with partners behind them unless they come from the batch.
+
+        drawn: what the pair sampler drew for the epoch.
+        """
+        if drawn is None:
+            pairs = {}
+        elif isinstance(self._sampler, BatchPairs):
+            pairs = {fields.PAIR_OF: self._sampler.partners(rows, drawn[rows])}
+        else:
+            partner = drawn[rows]
+            sample = torch.nonzero(partner >= 0).squeeze(1)
+            pairs = {
+                fields.PAIR_OF: torch.cat([torch.full_like(rows, -1), sample]),
+                fields.ADDED: torch.arange(len(rows) + len(sample)) >= len(rows),
+            }
+            rows = torch.cat([rows, partner[sample]])
         batch = self._dataset.read(rows)
-        if pair_of is not None:
-            batch[fields.PAIR_OF] = pair_of
+        for name, values in pairs.items():
+            batch[name] = values
         for name, table in self._tables.items():
             values = table[rows] if isinstance(table, Tensor) else torch.from_numpy(table[rows.numpy()])
             batch[name] = values
@@ -137,15 +151,15 @@ class CTRDataLoader:
 class _Batches(TorchDataset):
     """Random access to an epoch's batches, so that worker processes can share them out."""
 
-    def __init__(self, loader: CTRDataLoader, order: Tensor, partner: Tensor | None):
-        self.loader, self.order, self.partner = loader, order, partner
+    def __init__(self, loader: CTRDataLoader, order: Tensor, drawn: Tensor | None):
+        self.loader, self.order, self.drawn = loader, order, drawn
         self.slices = loader._cut(len(order))[loader.first_batch :]
 
     def __len__(self) -> int:
         return len(self.slices)
 
     def __getitem__(self, number: int) -> Interaction:
-        return self.loader._read(self.order[self.slices[number]], self.partner)
+        return self.loader._read(self.order[self.slices[number]], self.drawn)
 
 
 def _shuffle_in_groups(window: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

@@ -13,7 +13,7 @@ from recbole_nif.data.event_log import EventLog
 from recbole_nif.errors import UserError
 
 MODES = ("logit", "shift", "both", "same_time", "random", "none")
-PARTNERS = ("nearest", "random")
+PARTNERS = ("nearest", "random", "in_batch")
 
 
 class PairSampler:
@@ -26,6 +26,7 @@ class PairSampler:
             rows of strictly different times.
         partner: ``nearest`` draws among the ``neighbors`` nearest earlier opposite-label rows, or the
             nearest later ones if there is no earlier one; ``random`` among all earlier, or all later ones.
+            (``in_batch`` is another sampler: ``data/batch_pairs.py``.)
         neighbors: K_p.
         window: largest time distance in seconds; None for no limit.
         ratio: share of the rows that get a partner in an epoch.
@@ -46,8 +47,6 @@ class PairSampler:
     ):
         if mode not in MODES:
             raise UserError(f"tsp_mode is {mode!r}: use one of {', '.join(MODES)}.")
-        if partner not in PARTNERS:
-            raise UserError(f"tsp_partner is {partner!r}: use one of {', '.join(PARTNERS)}.")
         self.ratio, self.seed = ratio, seed
         self.rows = train_rows.numpy()
         self.row_of = log.row_id.numpy()

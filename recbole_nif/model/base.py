@@ -9,7 +9,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import FeatureSource, FeatureType, InputType, ModelType
 from torch import Tensor
 
-from recbole_nif.data.fields import PAIR_OF
+from recbole_nif.data.fields import ADDED
 from recbole_nif.model.layers.embedding import FeatureEmbedding, Field
 
 KINDS = {
@@ -104,7 +104,7 @@ class CTRModel(AbstractRecommender):
     def click_loss(self, logits: Tensor, batch) -> Tensor:
         """Mean binary cross-entropy over the samples of ``batch``; rows added as partners do not count."""
         labels = batch[self.label_field].float()
-        weight = (batch[PAIR_OF] < 0).float() if PAIR_OF in batch else torch.ones_like(labels)
+        weight = (~batch[ADDED]).float() if ADDED in batch else torch.ones_like(labels)
         losses = F.binary_cross_entropy_with_logits(logits.float(), labels, weight, reduction="sum")
         return losses / weight.sum()
 

@@ -12,7 +12,7 @@ import itertools
 
 import torch
 
-from recbole_nif.data.fields import CUT_MASK, FLOW, PAIR_OF
+from recbole_nif.data.fields import ADDED, CUT_MASK, FLOW
 from recbole_nif.trainer.engine import Engine
 from tests.benchmarks.setup import parse_options, prepare
 from tests.benchmarks.timing import interleaved, publish
@@ -36,7 +36,7 @@ def training(module, config, batches, count, steps: int):
 
 
 def samples(batch) -> int:
-    return int((batch[PAIR_OF] < 0).sum()) if PAIR_OF in batch else len(batch["label"])
+    return int((~batch[ADDED]).sum()) if ADDED in batch else len(batch["label"])
 
 
 def main() -> None:

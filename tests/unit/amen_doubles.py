@@ -61,8 +61,9 @@ def tiny_batch() -> Interaction:
 
 
 def pair_batch() -> Interaction:
-    """Rows 0 and 1 of :func:`tiny_batch` as a pair: sample 0 (clicked, event 14), partner 1 (event 12)."""
+    """Rows 0 and 1 of :func:`tiny_batch` as a pair: sample 0 (clicked, event 14), added row 1 (event 12)."""
     batch = tiny_batch()
+    batch[fields.ADDED] = torch.tensor([False, True, False])
     batch[fields.PAIR_OF] = torch.tensor([-1, 0, -1])
     batch[fields.TIE_BEGIN] = torch.tensor([14, 12, 30])
     batch[fields.TIE_END] = torch.tensor([15, 13, 31])

@@ -104,19 +104,27 @@ def test_moveline_windows_hold_all_earlier_events_with_label_and_scene(tmp_path)
 
 
 def test_pairs_follow_their_samples_and_have_the_opposite_label(tmp_path):
-    train, _, _ = toy_dataset(tmp_path, "AMEN", tsp_ratio=1.0)
+    train, _, _ = toy_dataset(tmp_path, "AMEN", tsp_ratio=1.0, tsp_partner="nearest")
     loader = CTRDataLoader(train.config, train, "train", shuffle=True)
     pairs = 0
     for batch in loader:
-        owner = batch[fields.PAIR_OF]
-        samples = int((owner < 0).sum())
-        assert (owner[:samples] < 0).all() and (owner[samples:] >= 0).all()
+        owner, added = batch[fields.PAIR_OF], batch[fields.ADDED]
+        samples = int((~added).sum())
+        assert (owner[:samples] < 0).all() and (owner[samples:] >= 0).all() and added[samples:].all()
         for place in range(samples, len(owner)):
             assert batch["label"][place] != batch["label"][owner[place]]
             assert batch["user_id"][place] == batch["user_id"][owner[place]]
             assert batch[fields.TIE_BEGIN][place] != batch[fields.TIE_BEGIN][owner[place]]
             pairs += 1
     assert pairs > 0
+
+
+def test_pairs_in_the_batch_add_no_row(tmp_path):
+    train, _, _ = toy_dataset(tmp_path, "AMEN", tsp_ratio=1.0, tsp_partner="in_batch")
+    batches = list(CTRDataLoader(train.config, train, "train", shuffle=True))
+    assert sum(len(batch) for batch in batches) == len(train)
+    assert any((batch[fields.PAIR_OF] >= 0).any() for batch in batches)
+    assert not any(fields.ADDED in batch for batch in batches)
 
 
 def test_an_epochs_batches_do_not_depend_on_the_number_of_workers(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_nif.data.fields import PAIR_OF
+from recbole_nif.data.fields import ADDED
 from recbole_nif.model.din import NIFDIN
 from tests.unit.doubles import FakeDataset, fake_batch, fake_config
 
@@ -129,9 +129,9 @@ def test_the_label_or_scene_of_a_past_item_counts_when_configured(overrides, fie
     assert difference.gt(1e-6).nonzero().flatten().tolist() == [0]
 
 
-def test_partner_rows_do_not_count_in_the_loss():
+def test_rows_added_as_partners_do_not_count_in_the_loss():
     model = make_din().eval()
-    batch = changed(PAIR_OF, [-1, -1, 0])
+    batch = changed(ADDED, [False, False, True])
     logits, labels = model(batch), batch["label"]
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logits[:2], labels[:2])
     assert model.loss_terms(batch)["bce"].item() == pytest.approx(expected.item(), rel=1e-6)

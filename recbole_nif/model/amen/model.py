@@ -7,7 +7,7 @@ Flow) and 2411.11502 (AMEN: moveline, homogeneous spaces, TSP); no equation of e
 import torch
 from torch import Tensor, nn
 
-from recbole_nif.data.fields import FLOW, MOVELINE_CUT, MOVELINE_ROW, PAIR_OF, ROW_GAP
+from recbole_nif.data.fields import ADDED, FLOW, MOVELINE_CUT, MOVELINE_ROW, PAIR_OF, ROW_GAP
 from recbole_nif.errors import UserError
 from recbole_nif.model.amen import tsp
 from recbole_nif.model.amen.alignment import (
@@ -185,7 +185,7 @@ class AMEN(CTRModel):
         return self._logits(state, target, self._read(target, state.moveline), candidates)
 
     def loss_terms(self, batch) -> dict[str, Tensor]:
-        """The weighted terms "bce", "tsp" and "align" of a batch [samples; partners]."""
+        """The weighted terms "bce", "tsp" and "align" of a batch, which may hold added partners."""
         state = self.encode_user(batch)
         ids = batch[self.item_field]
         target = self._target(ids)
@@ -196,7 +196,7 @@ class AMEN(CTRModel):
         if PAIR_OF in batch and self.tsp_mode != "none":
             terms["tsp"] = self.lambda_tsp * self._tsp_loss(batch, state, target, logits, labels)
         if self.alignment is not None and self.lambda_align:
-            weight = labels * (batch[PAIR_OF] < 0) if PAIR_OF in batch else labels
+            weight = labels * ~batch[ADDED] if ADDED in batch else labels
             terms["align"] = self.lambda_align * alignment_loss(
                 reading.summary, target.vector, ids, weight, temperature=self.align_temperature
             )

@@ -1,7 +1,7 @@
 """Temporal Sequential Pairwise: pairs of rows from different times (reconstruction of arXiv 2411.11502).
 
-A training batch is [samples; partners]. A partner has the same user as its sample, the opposite label
-and another timestamp, so the moveline has moved between the two.
+The two rows of a pair have one user, opposite labels and different timestamps, so the moveline has moved
+between them. The partner is another row of the batch, or a row added behind it (``tsp_partner``).
 """
 
 import torch
@@ -14,10 +14,10 @@ from recbole_nif.data.fields import MOVELINE_ROW, MOVELINE_START, PAIR_OF, TIE_B
 def logit_loss(logits: Tensor, labels: Tensor, pair_of: Tensor) -> Tensor:
     """Mean softplus(-(z_clicked - z_unclicked)) over the pairs of a batch; log 2 for equal logits.
 
-    logits, labels: [B]; pair_of: [B] int64, -1 on samples, else the sample's place in the batch.
+    logits, labels: [B]; pair_of: [B] int64, the place of the row to compare with, -1 for none.
     """
     paired = (pair_of >= 0).float()
-    lead = logits.float() - logits.float().index_select(0, pair_of.clamp_min(0))  # a partner over its sample
+    lead = logits.float() - logits.float().index_select(0, pair_of.clamp_min(0))  # over the other
     losses = F.softplus(-(2 * labels - 1) * lead)
     return (paired * losses).sum() / paired.sum().clamp_min(1)
 
@@ -36,10 +36,10 @@ def ordered_pairs(batch) -> tuple[Tensor, Tensor]:
 
     The number of pairs is data: on an accelerator this waits for it, in the shift modes only.
     """
-    partner = (batch[PAIR_OF] >= 0).nonzero().squeeze(1)
-    sample = batch[PAIR_OF][partner]
-    partner_later = batch[TIE_BEGIN][partner] > batch[TIE_BEGIN][sample]
-    return torch.where(partner_later, partner, sample), torch.where(partner_later, sample, partner)
+    one = (batch[PAIR_OF] >= 0).nonzero().squeeze(1)
+    other = batch[PAIR_OF][one]
+    one_later = batch[TIE_BEGIN][one] > batch[TIE_BEGIN][other]
+    return torch.where(one_later, one, other), torch.where(one_later, other, one)
 
 
 def simultaneous_events(batch, rows: Tensor, others: Tensor, length: int) -> Tensor:
