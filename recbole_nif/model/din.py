@@ -7,6 +7,7 @@ from torch import Tensor
 
 from recbole_nif.model.base import UserState
 from recbole_nif.model.click_history import ClickHistoryModel
+from recbole_nif.model.layers.cross import CrossNetwork
 from recbole_nif.model.layers.embedding import initialize
 from recbole_nif.model.layers.mlp import MLP
 from recbole_nif.model.layers.target_attention import TargetAttention
@@ -27,6 +28,7 @@ class NIFDIN(ClickHistoryModel):
         logit = MLP([v_U ; e_v ; v_U * e_v ; user features ; context features])
 
     v_U * e_v is RecBole's and the authors' code; the rest is the paper. An empty history gives v_U = 0.
+    With ``cross_layers`` the inputs of the last MLP pass a cross network first, which DIN does not have.
     """
 
     def __init__(self, config, dataset):
@@ -37,8 +39,10 @@ class NIFDIN(ClickHistoryModel):
             activation=config["attention_activation"],
             softmax=config["attention_softmax"],
         )
+        inputs = 3 * self.item_dim + self.user_dim + self.context_dim
+        self.cross = CrossNetwork(inputs, config["cross_layers"], config["cross_rank"])
         self.mlp = MLP(
-            3 * self.item_dim + self.user_dim + self.context_dim,
+            inputs,
             config["mlp_hidden_size"],
             activation=config["mlp_activation"],
             dropout=config["dropout_prob"],
@@ -58,4 +62,4 @@ class NIFDIN(ClickHistoryModel):
         target = self.embed_items(candidates[self.item_field])  # [N, item_dim]
         interest = self.attention(target, state.history, state.mask)  # [N, item_dim]
         features = [interest, target, interest * target, state.user, self.embed_context(candidates)]
-        return self.mlp(torch.cat(features, dim=-1)).squeeze(-1)
+        return self.mlp(self.cross(torch.cat(features, dim=-1))).squeeze(-1)

@@ -17,6 +17,8 @@ SMALL = {
     "moveline_length": 6,
     "flow_len": 3,
     "attention_mlp_hidden_size": [4],
+    "cross_layers": 1,
+    "cross_rank": 3,
     "mlp_hidden_size": [8],
     "nce_in_batch": 5,
     "nce_uniform": 3,

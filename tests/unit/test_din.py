@@ -14,6 +14,7 @@ SETTINGS = {
     "attention_mlp_hidden_size": [8, 4],
     "attention_activation": "dice",
     "attention_softmax": False,
+    "cross_layers": 0,
     "mlp_hidden_size": [16, 8],
     "mlp_activation": "dice",
     "mlp_batch_norm": False,

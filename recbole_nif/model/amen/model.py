@@ -22,6 +22,7 @@ from recbole_nif.model.amen.moveline import Windows, visible_prefix
 from recbole_nif.model.amen.spaces import ItemSpace, SceneSpace
 from recbole_nif.model.amen.state import AMENState, Reading, Snapshot, Target
 from recbole_nif.model.base import CTRModel
+from recbole_nif.model.layers.cross import CrossNetwork
 from recbole_nif.model.layers.embedding import initialize, lookup
 from recbole_nif.model.layers.mlp import MLP
 from recbole_nif.model.layers.row_groups import RowGroups
@@ -35,8 +36,8 @@ MATCHES = 3  # cosines that match_scores gives
 class AMEN(CTRModel):
     """Moveline in scene and item space, the flow of a frozen generator, alignment and TSP.
 
-        z = MLP([E_u ; E_v ; context ; c^H ; c^S ; v^S * c^S ; c^I ; W_v e_v * c^I ;
-                 c^F ; W_e e_v * c^F ; q^F ; y_v])
+        z = MLP(Cross([E_u ; E_v ; context ; c^H ; c^S ; v^S * c^S ; c^I ; W_v e_v * c^I ;
+                 c^F ; W_e e_v * c^F ; q^F ; y_v]))
         L = BCE + lambda_tsp L_TSP + lambda_align L_align
 
     W_e is the target projection W_t of stage 1 on the tables of stage 2. y_v are the item vectors of stage
@@ -97,6 +98,7 @@ class AMEN(CTRModel):
         if choice(config, "stage1_item_vectors") != "none":
             self.item_vectors = nn.Embedding(dataset.item_num, width)
             inputs += width + MATCHES * self.use_nif
+        self.cross = CrossNetwork(inputs, config["cross_layers"], config["cross_rank"])
         self.mlp = MLP(
             inputs,
             config["mlp_hidden_size"],
@@ -261,7 +263,7 @@ class AMEN(CTRModel):
             if read is not None:
                 inputs += [read, met * read]
         inputs += [extra for extra in (reading.match, target.stage1) if extra is not None]
-        logits = self.mlp(torch.cat(inputs, dim=-1)).squeeze(-1)
+        logits = self.mlp(self.cross(torch.cat(inputs, dim=-1))).squeeze(-1)
         if reading.clicks is not None:
             logits = logits + reading.clicks
         return logits if self.moveline_score is None else logits + self._moveline_score(reading)
