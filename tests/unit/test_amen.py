@@ -339,7 +339,7 @@ def test_loss_terms_are_weighted_and_partners_count_in_tsp_only():
         {"tsp_mode": "shift", "use_nif": False},
         {"tsp_mode": "both", "moveline_encoder": "gru"},
         {"mlp_activation": "dice"},
-        {"use_flow_logit": True},
+        {"cross_layers": 0},
     ],
 )
 def test_every_ablation_trains_and_predicts(options):
@@ -406,25 +406,10 @@ def test_every_key_of_the_props_has_a_comment():
     assert all("# (" in line for line in lines)
 
 
-def test_the_logit_of_stage_1_is_added_as_it_was_learned():
-    model, batch = tiny_amen(use_flow_logit=True), tiny_batch()
-    with torch.no_grad():
-        whole = model(batch)
-        own = unit(model.generator.flow(batch))
-        items = model.generator.item_table()[batch["item_id"]].unsqueeze(1)
-        foretold = model.generator.click(own, items).squeeze(1)
-        model.flow_clicks = None
-        assert torch.allclose(whole, model(batch) + foretold, atol=1e-5)
-
-
 def test_contradictory_options_are_refused_with_the_remedy():
     with pytest.raises(UserError, match="hidden_size 8 must be a multiple of n_heads"):
         tiny_amen(n_heads=3)
     with pytest.raises(UserError, match="tsp_mode shift needs one of use_scene_space"):
         tiny_amen(tsp_mode="shift", use_scene_space=False, use_item_space=False, use_nif=False)
-    with pytest.raises(
-        UserError, match="use_flow_logit needs stage1_item_vectors and a lambda_click above 0"
-    ):
-        tiny_amen(use_flow_logit=True, stage1_item_vectors="none")
     with pytest.raises(UserError, match="div_form logdet does not go with regularizer_form geodesic"):
         tiny_amen(div_form="logdet")

@@ -17,7 +17,6 @@ from recbole_nif.model.amen.alignment import (
     match_scores,
 )
 from recbole_nif.model.amen.build import build_generator, build_moveline, choice
-from recbole_nif.model.amen.losses import FlowClicks
 from recbole_nif.model.amen.moveline import Windows, visible_prefix
 from recbole_nif.model.amen.spaces import ItemSpace, SceneSpace
 from recbole_nif.model.amen.state import AMENState, Reading, Snapshot, Target
@@ -42,8 +41,8 @@ class AMEN(CTRModel):
 
     W_e is the target projection W_t of stage 1 on the tables of stage 2. y_v are the item vectors of stage
     1 themselves (``stage1_item_vectors``); with them q^F also holds the cosines of the unaligned flow.
-    ``use_flow_logit`` adds stage 1's own click logit to z. Both stages of training are the trainer's: it
-    trains ``generator``, then calls :meth:`start_finetune`. Every key is explained in props/model/AMEN.yaml.
+    Both stages of training are the trainer's: it trains ``generator``, then calls
+    :meth:`start_finetune`. Every key is explained in props/model/AMEN.yaml.
     """
 
     needs_clicks = needs_moveline = needs_pairs = True
@@ -106,11 +105,6 @@ class AMEN(CTRModel):
             dropout=config["dropout_prob"],
             output_size=1,
         )
-        self.flow_clicks = None  # stage 1's own click logit, added to z
-        if self.use_nif and config["use_flow_logit"]:
-            if self.item_vectors is None or not config["lambda_click"]:
-                raise UserError("use_flow_logit needs stage1_item_vectors and a lambda_click above 0.")
-            self.flow_clicks = FlowClicks(width=width)
         self.moveline_score = None  # w_r
         if self.tsp_mode in ("shift", "both"):
             branches = [self.scene_space, self.item_space, self.flow_attention]
@@ -144,9 +138,6 @@ class AMEN(CTRModel):
             with torch.no_grad():
                 self.item_vectors.weight.copy_(self.generator.item_table())
             self.pretrained.append(self.item_vectors)
-        if self.flow_clicks is not None:
-            self.flow_clicks.load_state_dict(self.generator.click.state_dict())
-            self.pretrained.append(self.flow_clicks)
         if self.freeze_generator:
             self.generator_frozen = True
             self.generator.requires_grad_(False).eval()
@@ -233,7 +224,7 @@ class AMEN(CTRModel):
         return Target(features, self.moveline.item_vectors(ids, scenes), scene, item, stage1)
 
     def _read(self, target: Target, snapshot: Snapshot) -> Reading:
-        scene = item = flow = match = summary = clicks = None
+        scene = item = flow = match = summary = None
         groups = RowGroups.of(snapshot.window, snapshot.n_windows)
         visible = groups.spread(snapshot.visible)  # [G, R, n]
         if self.scene_space is not None:
@@ -242,15 +233,13 @@ class AMEN(CTRModel):
             item = self.item_space(target.item, snapshot.gap, snapshot.item_memory, visible, groups)
         if self.use_nif:
             aligned, log_gate = unit(snapshot.flow), None
-            if self.flow_clicks is not None:
-                clicks = self.flow_clicks(aligned, target.stage1.unsqueeze(1)).squeeze(1)  # [N]
             exact = () if target.stage1 is None else (match_scores(aligned, target.stage1),)
             if self.alignment is not None:
                 aligned, log_gate = self.alignment(aligned, target.vector)
                 summary = (log_gate.exp().unsqueeze(1) @ aligned).squeeze(1)  # [N, d]
             flow = self.flow_attention(aligned, target.vector, log_gate)
             match = torch.cat([match_scores(aligned, target.vector), *exact], dim=1)
-        return Reading(scene, item, flow, match, summary, clicks)
+        return Reading(scene, item, flow, match, summary)
 
     def _logits(self, state: AMENState, target: Target, reading: Reading, candidates) -> Tensor:
         history = self.history_attention(target.features, state.history, state.mask)  # c^H
@@ -264,8 +253,6 @@ class AMEN(CTRModel):
                 inputs += [read, met * read]
         inputs += [extra for extra in (reading.match, target.stage1) if extra is not None]
         logits = self.mlp(self.cross(torch.cat(inputs, dim=-1))).squeeze(-1)
-        if reading.clicks is not None:
-            logits = logits + reading.clicks
         return logits if self.moveline_score is None else logits + self._moveline_score(reading)
 
     def _moveline_score(self, reading: Reading) -> Tensor:

@@ -63,4 +63,3 @@ class Reading(NamedTuple):
     flow: Tensor | None  # c^F
     match: Tensor | None  # q^F
     summary: Tensor | None  # sum_k g_k fb_k
-    clicks: Tensor | None  # stage 1's logit of a click [N]
