@@ -8,6 +8,7 @@ from typing import Any
 
 from recbole.utils import dataset_arguments, evaluation_arguments, general_arguments, training_arguments
 
+from recbole_nif.config_choices import CHOICES
 from recbole_nif.config_parsing import flatten, load_yaml
 from recbole_nif.config_values import MAPPING_KINDS, declared_kinds, objection
 from recbole_nif.errors import UserError
@@ -22,33 +23,6 @@ NESTED_KEYS = {
     "eval_args.split": ("RS", "LS", "TS"),
     "eval_args.mode": ("valid", "test"),
     "clip_grad_norm": ("max_norm", "norm_type", "error_if_nonfinite", "foreach"),
-}
-
-CHOICES = {
-    "state": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),  # in any case
-    "rm_dup_inter": ("first", "last", None),
-    "split_ties": ("cut", "whole"),
-    "order_precision": ("exact", "float32"),
-    "history": ("clicks", "all", "all_with_label"),
-    "history_ties": ("strict", "order"),
-    "history_until": ("online", "train"),
-    "scene_mode": ("token", "token_seq", "cross", None),
-    "gauc_weight": ("impressions", "clicks", "uniform"),
-    "amp_dtype": ("bfloat16", "float16"),
-    "train_stage": ("both", "pretrain", "finetune"),
-    "pretrain_valid_metric": ("recall@10", "recall@50", "flow_auc"),
-    "generator_cross_fit": ("none", "kfold"),
-    "quantizer": ("rqvae", "kmeans"),
-    "preset": ("official_code", None),
-    "encoder_input": ("tokens", "items"),
-    "encode": ("window", "packed"),
-    "ntp_targets": ("clicked", "all"),
-    "ntp_softmax": ("level", "all"),
-    "decoding": ("trie", "free"),
-    "intent": ("hierarchical", "mean", "target"),
-    "cohort_mean": ("true_count", "padded"),
-    "sr_teacher": ("joint", "pretrained"),
-    "eval_args.group_by": ("user", "none", None),
 }
 
 # What RecBole accepts although its YAML shows one form only.

@@ -133,7 +133,7 @@ def test_a_wrong_value_is_told_with_its_key_and_what_it_must_be(refused, option,
         ("--moveline_stride=51", "moveline_stride is 51: it must be between 1 and moveline_length (50)"),
         ("--n_heads=3", "hidden_size 64 must be a multiple of n_heads (3)"),
         ("--generator_cross_fit=x", "generator_cross_fit must be one of none, kfold"),
-        ("--tsp_mode=x", "tsp_mode is 'x': use one of logit"),
+        ("--tsp_mode=x", "tsp_mode must be one of none, logit, shift"),
         ("--pretrain_cuts=x", "pretrain_cuts is 'x': use boundaries or all"),
     ],
 )

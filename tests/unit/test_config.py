@@ -9,6 +9,7 @@ import yaml
 
 from recbole_nif import resources
 from recbole_nif.config import NIFConfig
+from recbole_nif.config_choices import CHOICES, choice
 from recbole_nif.config_device import choose_place
 from recbole_nif.config_parsing import ConfigLoader, deep_merge, load_yaml, parse_argv, parse_value
 from recbole_nif.errors import UserError
@@ -519,3 +520,21 @@ def test_every_key_of_a_models_props_is_read_somewhere():
         for key in load_yaml(path):
             spellings = {key, *(key.removeprefix(prefix) for prefix in prefixes)}
             assert any(f'"{name}"' in source for name in spellings), f"{path.name}: nothing reads {key}"
+
+
+# --- keys that name a form
+
+
+def test_every_form_of_a_models_key_is_named_beside_it():
+    for path in sorted((resources.props_dir() / "model").glob("*.yaml")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for key in load_yaml(path).keys() & CHOICES.keys():
+            line = next(line for line in lines if line.startswith(f"{key}:"))
+            assert all(form in line for form in CHOICES[key] if form is not None), f"{path.name}: {key}"
+
+
+def test_a_form_that_is_not_set_is_none_where_there_is_such_a_form():
+    assert choice({"tsp_mode": None}, "tsp_mode") == "none"
+    assert choice({"tsp_mode": "shift"}, "tsp_mode") == "shift"
+    with pytest.raises(UserError, match="encode is None: use one of window, packed"):
+        choice({"encode": None}, "encode")

@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from recbole_nif.config_keys import CHOICES
+from recbole_nif.config_choices import CHOICES
 from recbole_nif.data import fields
 from recbole_nif.errors import UserError
 from recbole_nif.model.genci.history_encoder import Histories

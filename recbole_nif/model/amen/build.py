@@ -1,29 +1,11 @@
 """AMEN's parts from the configuration; the parts themselves never read it."""
 
+from recbole_nif.config_choices import choice
 from recbole_nif.errors import UserError
 from recbole_nif.model.amen.generator import InterestFlowGenerator
 from recbole_nif.model.amen.losses import FlowInfoNCE
 from recbole_nif.model.amen.moveline import EventEmbedding, MovelineEncoder
 from recbole_nif.model.amen.regularizers import FlowRegularizer
-
-CHOICES = {
-    "moveline_encoder": ("transformer", "gru"),
-    "flow_decoding": ("slots", "autoregressive"),
-    "regularizer_form": ("none", "cosine", "geodesic"),
-    "div_form": ("hinge", "logdet", "tangent_logdet"),
-    "vel_target": ("smooth", "match"),
-    "anchor": ("last", "mean"),
-    "stage1_item_vectors": ("none", "frozen", "trainable"),
-    "tsp_mode": ("none", "logit", "shift", "both", "same_time", "random"),
-}
-
-
-def choice(config, key: str) -> str:
-    """The value of a key that names one of a few forms; an unset key means "none"."""
-    value = config[key] or "none"
-    if value not in CHOICES[key]:
-        raise UserError(f"{key} is {value!r}: use one of {', '.join(CHOICES[key])}.")
-    return value
 
 
 def build_moveline(config, dataset) -> MovelineEncoder:

@@ -7,6 +7,7 @@ Flow) and 2411.11502 (AMEN: moveline, homogeneous spaces, TSP); no equation of e
 import torch
 from torch import Tensor, nn
 
+from recbole_nif.config_choices import choice
 from recbole_nif.data.fields import ADDED, FLOW, MOVELINE_CUT, MOVELINE_ROW, PAIR_OF, ROW_GAP
 from recbole_nif.errors import UserError
 from recbole_nif.model.amen import tsp
@@ -16,7 +17,7 @@ from recbole_nif.model.amen.alignment import (
     alignment_loss,
     match_scores,
 )
-from recbole_nif.model.amen.build import build_generator, build_moveline, choice
+from recbole_nif.model.amen.build import build_generator, build_moveline
 from recbole_nif.model.amen.moveline import Windows, visible_prefix
 from recbole_nif.model.amen.spaces import ItemSpace, SceneSpace
 from recbole_nif.model.amen.state import AMENState, Reading, Snapshot, Target

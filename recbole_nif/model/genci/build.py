@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from recbole_nif.config_keys import CHOICES
+from recbole_nif.config_choices import choice
 from recbole_nif.errors import UserError
 from recbole_nif.model.genci.codebook import CodeTokens
 from recbole_nif.model.genci.decoder import SharedDecoder
@@ -11,13 +11,6 @@ from recbole_nif.model.genci.intents import ShortTermIntent
 from recbole_nif.model.layers.row_groups import ROWS_PER_GROUP
 from recbole_nif.semantic_id.codes import SemanticIds
 from recbole_nif.semantic_id.trie import Cohorts
-
-
-def choice(config, key: str) -> str:
-    """The value of a key that names one of a few forms, also where nobody has checked the config."""
-    if config[key] not in CHOICES[key]:
-        raise UserError(f"{key} is {config[key]!r}: use one of {', '.join(CHOICES[key])}.")
-    return config[key]
 
 
 def group_size(config) -> int:

@@ -6,14 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_nif.config_choices import choice
 from recbole_nif.model.base import CTRModel, UserState
-from recbole_nif.model.genci.build import (
-    build_decoder,
-    build_encoder,
-    build_short_term,
-    build_t5,
-    choice,
-)
+from recbole_nif.model.genci.build import build_decoder, build_encoder, build_short_term, build_t5
 from recbole_nif.model.genci.generation import Generated, generate
 from recbole_nif.model.genci.history_encoder import EncodedHistories, Histories
 from recbole_nif.model.genci.on_device import OnDevice
