@@ -1,18 +1,23 @@
 """From a dataset to its semantic IDs: read from a file, or texts -> vectors -> codes -> collision digit.
 
-Vectors and codes are cached by the hash of all that they depend on, below ``semantic_id_cache``.
+Vectors, codes and quantizer are cached by the hash of all that they depend on, below ``semantic_id_cache``.
+Items that a file of IDs does not know get theirs from the quantizer that lies beside it; all others keep
+theirs, where a new fit would name every item anew.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from recbole_nif.errors import UserError
 from recbole_nif.semantic_id.cache import array_hash, cached_arrays
@@ -27,10 +32,12 @@ from recbole_nif.semantic_id.health import (
     stop_if_collapsed,
 )
 from recbole_nif.semantic_id.quantizer import QuantizerSettings, quantize
+from recbole_nif.semantic_id.quantizer_file import IDS, FittedQuantizer, quantizer_beside
 from recbole_nif.semantic_id.text import item_texts
 
+STATE = "quantizer."  # before the names of its tensors in the cached file
 CACHE = ".semantic_ids"  # below checkpoint_dir; the dot keeps it out of saved/*
-VERSION = 1  # of what a cached file holds and how it is made
+VERSION = 2  # of what a cached file holds and how it is made
 logger = logging.getLogger(__name__)
 
 
@@ -44,33 +51,36 @@ def semantic_ids_of(config, dataset) -> SemanticIds:
         dataset: a built ``CTRDataset``, any of its views.
 
     Returns:
-        IDs whose ``facts`` say how they came about, with a health report.
+        IDs whose ``facts`` say how they came about, with a health report, and whose ``quantizer``, but with
+        ``text_encoder: features``, encodes further items.
 
     Raises:
         UserError: a wrong file or template, an encoder that cannot be loaded, a codebook that has collapsed,
             more collisions than digits.
     """
     if config["semantic_ids"]:
-        return _read(config, dataset)
-    vectors, facts = _vectors(config, dataset)
-    fitted = _items_of_training(dataset)
+        return _read(config, dataset, Path(config["semantic_ids"]))
+    vectors, vectors_of, facts = _vectors(config, dataset, range(1, dataset.item_num))
+    fitted = _items_of_training(dataset)[1:]
     settings = QuantizerSettings.of(config)
 
     def make() -> dict[str, np.ndarray]:
         started = time.perf_counter()
-        made = quantize(settings, vectors[1:], fitted[1:])
-        errors = [made.error(vectors[1:], rows) for rows in (fitted[1:], ~fitted[1:])]
+        made = quantize(settings, vectors, fitted)
+        errors = [made.error(vectors, rows) for rows in (fitted, ~fitted)]
         return {
             "codes": made.codes,
             "sizes": np.array(made.sizes),
             "errors": np.array([np.nan if error is None else error for error in errors]),
             "seconds": np.array(time.perf_counter() - started),
+            **{STATE + name: values.numpy() for name, values in made.quantizer.state_dict().items()},
         }
 
     key = [VERSION, array_hash(vectors), array_hash(fitted), settings.key()]
     stored, facts["cached"]["quantizer"] = cached_arrays(_cache(config), "codes", key, make)
     codes = F.pad(torch.from_numpy(stored["codes"]), (0, 0, 1, 0), value=NO_CODE)  # [n_items, N-1]
-    ids = SemanticIds.with_digit(codes, stored["sizes"].tolist(), config["collision_codes"] or SIZE)
+    sizes = tuple(stored["sizes"].tolist())
+    ids = SemanticIds.with_digit(codes, sizes, config["collision_codes"] or SIZE)
     error, error_unseen = (None if np.isnan(value) else float(value) for value in stored["errors"])
     facts["seconds"]["quantizer"] = float(stored["seconds"])
     facts["quantizer"] = {name: value for name, value in settings.key().items() if value is not None}
@@ -81,63 +91,102 @@ def semantic_ids_of(config, dataset) -> SemanticIds:
     }
     log_health(facts)
     stop_if_collapsed(facts["health"])
-    return replace(ids, facts=facts)
+    if vectors_of["text_encoder"] == FEATURES:  # they change as a whole when items come
+        return replace(ids, facts=facts)
+    state = {name[len(STATE) :]: values for name, values in stored.items() if name.startswith(STATE)}
+    state = {name: torch.from_numpy(values) for name, values in state.items()}
+    quantizer = FittedQuantizer.restored(settings, sizes, vectors_of, state)
+    return replace(ids, facts=facts, quantizer=quantizer)
 
 
 def write_ids(config, dataset, folder: Path) -> None:
-    """Writes the IDs of a dataset to ``<folder>/<dataset>.sem_ids.json``.
+    """Writes the IDs of a dataset to ``<folder>/<dataset>.sem_ids.json``, and beside it their quantizer.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: they cannot be written.
     """
-    path = folder / f"{config['dataset']}.sem_ids.json"
+    path, ids = folder / f"{config['dataset']}{IDS}", dataset.semantic_ids
     try:
-        dataset.semantic_ids.write(path, dataset.field2id_token[dataset.iid_field])
-    except OSError as error:
-        raise UserError(
-            f"Cannot write {path} ({error.strerror}): free space, then go on with --resume."
-        ) from None
+        ids.write(path, dataset.field2id_token[dataset.iid_field])
+        if ids.quantizer is not None:
+            ids.quantizer.write(quantizer_beside(path))
+    except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
+        reason = getattr(error, "strerror", None) or "the disk may be full"
+        raise UserError(f"Cannot write {path} ({reason}): free space, then go on with --resume.") from None
 
 
-def _read(config, dataset) -> SemanticIds:
+def _read(config, dataset, path: Path) -> SemanticIds:
     """The IDs of a file; whatever their health, they are the user's choice."""
     tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field]]
-    ids = SemanticIds.read(config["semantic_ids"], tokens, config["codebook_size"] or SIZE)
-    logger.info("semantic IDs of the file %s", config["semantic_ids"])
+    beside = quantizer_beside(path)
+    quantizer = FittedQuantizer.read(beside) if beside.is_file() else None
+    size = config["codebook_size"] or SIZE
+    if quantizer is None:
+        ids = SemanticIds.read(path, tokens, size)
+    else:
+        encode = partial(_encode_further, config, dataset, quantizer, beside)
+        ids = SemanticIds.read(path, tokens, max(size, *quantizer.sizes), encode)
+    logger.info("semantic IDs of the file %s", path)
     facts = ids.facts | {"health": _health(config, dataset, ids)}
     log_health(facts)
-    return replace(ids, facts=facts)
+    return replace(ids, facts=facts, quantizer=quantizer)
 
 
-def _vectors(config, dataset) -> tuple[np.ndarray, dict]:
-    """An embedding per item id, [n_items, d] float32, and the facts about it; the padding item's is zero."""
+def _encode_further(
+    config, dataset, quantizer: FittedQuantizer, path: Path, rows: Sequence[int], n_levels: int
+) -> Tensor:
+    """Codes of items that a file of IDs lacks, by the quantizer of the others: [m, n_levels] int64.
+
+    Raises:
+        UserError: the quantizer is of other IDs, or of other vectors than this configuration makes.
+    """
+    if len(quantizer.sizes) != n_levels:
+        raise UserError(
+            f"{path} makes {len(quantizer.sizes)} codes per item, but the IDs beside it have {n_levels} and "
+            "the digit: use the two files of one run."
+        )
+    vectors, vectors_of, _ = _vectors(config, dataset, rows)
+    for key, value in quantizer.vectors_of.items():
+        if vectors_of.get(key) != value:
+            raise UserError(
+                f"{path} was fitted with another {key}: give that one, or remove semantic_ids to make all "
+                "IDs anew."
+            )
+    return quantizer.encode(vectors)
+
+
+def _vectors(config, dataset, rows: Sequence[int]) -> tuple[np.ndarray, dict[str, str], dict]:
+    """An embedding for each of the items ``rows``, [n, d] float32; what makes them; and facts for reports."""
     if config["text_encoder"] == FEATURES:
         logger.info("semantic IDs without a language model: %s", LABEL)
         started = time.perf_counter()
-        vectors = feature_vectors(dataset, config["seed"])
+        vectors = feature_vectors(dataset, config["seed"])[list(rows)]
         seconds = {"text": time.perf_counter() - started}
-        return vectors, {"source": LABEL, "seconds": seconds, "cached": {"text": False}}
+        facts = {"source": LABEL, "seconds": seconds, "cached": {"text": False}}
+        return vectors, {"text_encoder": FEATURES}, facts
     encoder = SentenceEncoder(config["text_encoder"], config["device"], config["text_batch_size"] or 32)
-    texts = item_texts(config, dataset)
-    different, which = np.unique(np.array(texts[1:], dtype=object), return_inverse=True)
+    every = item_texts(config, dataset)
+    texts = [every[row] for row in rows]
+    different, which = np.unique(np.array(texts, dtype=object), return_inverse=True)
 
     def make() -> dict[str, np.ndarray]:
-        logger.info("encoding %d item texts by %s, such as %r", len(different), encoder.label, texts[1])
+        logger.info("encoding %d item texts by %s, such as %r", len(different), encoder.label, texts[0])
         started = time.perf_counter()
         vectors = encoder.encode(different.tolist())
         return {"vectors": vectors, "seconds": np.array(time.perf_counter() - started)}
 
     key = [VERSION, encoder.identity, different.tolist()]
     stored, cached = cached_arrays(_cache(config), "texts", key, make)
-    vectors = np.concatenate([np.zeros_like(stored["vectors"][:1]), stored["vectors"][which]])
-    return vectors, {
+    facts = {
         "source": encoder.label,
         "item_text": config["item_text"],
         "different_texts": len(different),
-        "empty_texts": sum(not text for text in texts[1:]),
+        "empty_texts": sum(not text for text in texts),
         "seconds": {"text": float(stored["seconds"])},
         "cached": {"text": cached},
     }
+    vectors_of = {"text_encoder": encoder.identity, "item_text": config["item_text"]}
+    return stored["vectors"][which], vectors_of, facts
 
 
 def _items_of_training(dataset) -> np.ndarray:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from filelock import FileLock
@@ -36,8 +37,7 @@ def cached_arrays(
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             if path.is_file():
-                with np.load(path, allow_pickle=False) as stored:
-                    return dict(stored), True
+                return _read(path), True
             made = make()
             with written_whole(path) as temporary, open(temporary, "wb") as file:
                 np.savez(file, **made)
@@ -46,6 +46,14 @@ def cached_arrays(
         raise UserError(
             f"Cannot use the folder {folder} ({error.strerror}): free space or set semantic_id_cache."
         ) from None
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored)
+    except (BadZipFile, ValueError, EOFError):
+        raise UserError(f"{path} is damaged: remove it, and it will be made anew.") from None
 
 
 def content_hash(key: object) -> str:

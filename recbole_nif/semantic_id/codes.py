@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from recbole_nif.errors import UserError
 from recbole_nif.files import written_whole
 from recbole_nif.semantic_id.id_file import read_lists
+from recbole_nif.semantic_id.quantizer_file import FittedQuantizer
 
 NO_CODE = -1
 SIZE = 256  # codes per level and collision digits of the paper
@@ -30,11 +32,13 @@ class SemanticIds:
         (row 0) and for items without an ID.
     sizes: codes per level.
     facts: plain values for result.json.
+    quantizer: what gives further items their codes, where it is known.
     """
 
     codes: Tensor
     sizes: tuple[int, ...]
     facts: dict = field(default_factory=dict)
+    quantizer: FittedQuantizer | None = None
 
     @classmethod
     def with_digit(cls, codes: Tensor, sizes: Sequence[int], digits: int = SIZE) -> SemanticIds:
@@ -87,7 +91,13 @@ class SemanticIds:
         return self.codes[:, 0] != NO_CODE
 
     @classmethod
-    def read(cls, path: str | Path, item_tokens: Sequence[str], size: int = SIZE) -> SemanticIds:
+    def read(
+        cls,
+        path: str | Path,
+        item_tokens: Sequence[str],
+        size: int = SIZE,
+        encode: Callable[[list[int], int], Tensor] | None = None,
+    ) -> SemanticIds:
         """A ``*.sem_ids.json`` file: item token -> list of codes, the last one the collision digit.
 
         A level whose codes all lie in 0..size-1 is taken as it is. Any other is counted from its smallest
@@ -97,26 +107,34 @@ class SemanticIds:
             path: the file.
             item_tokens: [n_items], the token of every item id; the first is the padding item's.
             size: least number of codes of a level.
+            encode: gives items that the file lacks their codes: (item ids [m], levels) -> [m, levels] int64,
+                to which a digit is added that no item of the file has; None = they are a mistake.
 
         Raises:
             UserError: no such file, another format, lists of different lengths, an ID that two items share,
                 items of the dataset that are not in the file.
         """
-        lists = read_lists(Path(path))
-        known = [token for token in item_tokens[1:] if token in lists]
-        strangers = sorted(lists.keys() - set(known))
-        missing = sorted(set(item_tokens[1:]) - set(known))
-        if missing:
-            raise UserError(_mismatch(Path(path), missing, strangers, len(known)))
+        path, lists = Path(path), read_lists(Path(path))
+        missing = [row for row, token in enumerate(item_tokens) if row and token not in lists]
+        strangers = sorted(lists.keys() - set(item_tokens[1:]))
+        if missing and (encode is None or len(strangers) == len(lists)):
+            names = sorted(item_tokens[row] for row in missing)
+            raise UserError(_mismatch(path, names, strangers, len(lists) - len(strangers)))
         if strangers:
             logger.warning("%s has %s that the dataset has not.", path, _some(strangers, "items"))
-        codes = torch.tensor([lists[token] for token in item_tokens[1:]])  # [n_items - 1, N]
+        codes = torch.tensor(list(lists.values()))  # [items of the file, N]
         low, high = codes.min(0).values, codes.max(0).values
         codes = codes - torch.where(high < size, 0, low)
-        sizes = (codes.max(0).values + 1).clamp(min=size)
-        padding = torch.full((1, codes.shape[1]), NO_CODE)
-        facts = {"source": Path(path).name, "items_of_the_file_only": len(strangers)}
-        return cls(torch.cat([padding, codes]), tuple(sizes.tolist()), facts)
+        sizes = tuple((codes.max(0).values + 1).clamp(min=size).tolist())
+        ids = cls(F.pad(codes, (0, 0, 1, 0), value=NO_CODE), sizes)
+        if missing:
+            logger.info("%d items that %s lacks get IDs by its quantizer", len(missing), path)
+            ids = ids.add_items(encode(missing, len(sizes) - 1))
+        place = {token: number for number, token in enumerate(lists, start=1)}  # in ids.codes; 0 = padding
+        added = iter(range(1 + len(lists), len(ids.codes)))
+        order = [0, *(place.get(token) or next(added) for token in item_tokens[1:])]
+        facts = {"source": path.name, "items_of_the_file_only": len(strangers), "items_added": len(missing)}
+        return replace(ids, codes=ids.codes[order], facts=facts)
 
     def write(self, path: str | Path, item_tokens: Sequence[str]) -> None:
         """Writes the file that :meth:`read` reads, whole or not at all."""

@@ -1,17 +1,22 @@
 """Vectors into codes: residual k-means, and what it shares with the RQ-VAE of ``rq_vae.py``.
 
-Eq. 3 of the paper: level n takes the nearest of its codewords and hands on what is left of the vector.
+Eq. 3 of the paper: level n takes the nearest of its codewords and hands on what is left of the vector. A
+fitted quantizer is a module that turns vectors [n, d] float32 into codes [n, levels] int64 and the vectors
+that these stand for, [n, d]; its state is all that decides them.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import torch
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor, nn
 
 KINDS = ("rqvae", "kmeans")
 MOST_CODES = 256
@@ -58,12 +63,14 @@ class QuantizerSettings:
 class Quantized:
     """Codes of all vectors and what is lost by them.
 
-    codes: [n, levels] int64; sizes: codes per level; restored: [n, d], the vectors that the codes stand for.
+    codes: [n, levels] int64; sizes: codes per level; restored: [n, d], the vectors that the codes stand for;
+    quantizer: what made them.
     """
 
     codes: np.ndarray
     sizes: tuple[int, ...]
     restored: np.ndarray
+    quantizer: nn.Module
 
     def error(self, vectors: np.ndarray, rows: np.ndarray) -> float | None:
         """Squared error over ``rows`` [n] bool, relative to their variance; None without any."""
@@ -82,22 +89,62 @@ def quantize(settings: QuantizerSettings, vectors: np.ndarray, fitted: np.ndarra
         fitted: [n] bool, the vectors that it is fitted on.
     """
     if settings.quantizer == "kmeans":
-        return residual_kmeans(settings, vectors, fitted)
-    from recbole_nif.semantic_id.rq_vae import rq_vae  # which takes seconds to import
+        fit = ResidualKMeans.fit
+    else:
+        from recbole_nif.semantic_id.rq_vae import RQVAE  # which takes seconds to import
 
-    return rq_vae(settings, vectors, fitted)
+        fit = RQVAE.fit
+    quantizer = fit(settings, torch.from_numpy(vectors[fitted]))
+    with torch.no_grad():
+        codes, restored = quantizer(torch.from_numpy(vectors))
+    sizes = (settings.size(int(fitted.sum())),) * settings.code_levels
+    return Quantized(codes.numpy(), sizes, restored.numpy(), quantizer)
 
 
-def residual_kmeans(settings: QuantizerSettings, vectors: np.ndarray, fitted: np.ndarray) -> Quantized:
-    """K-means on the vectors, then on what is left of them, level by level."""
-    size = settings.size(int(fitted.sum()))
-    residual, codes = vectors.astype(np.float64), []
-    for level in range(settings.code_levels):
-        kmeans = KMeans(size, n_init=RESTARTS, random_state=settings.seed + level)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different vectors than codes
-            kmeans.fit(residual[fitted])
-        codes.append(kmeans.predict(residual).astype(np.int64))
-        residual = residual - kmeans.cluster_centers_[codes[-1]]
-    restored = (vectors - residual).astype(np.float32)
-    return Quantized(np.stack(codes, axis=1), (size,) * settings.code_levels, restored)
+def empty_quantizer(settings: QuantizerSettings, state: Mapping[str, Tensor]) -> nn.Module:
+    """A quantizer of the shape that ``state``, the state of a fitted one, has, to load it into.
+
+    Raises:
+        KeyError: that is the state of something else.
+    """
+    if settings.quantizer == "kmeans":
+        return ResidualKMeans(torch.zeros_like(state["centers"]))
+    from recbole_nif.semantic_id.rq_vae import RQVAE
+
+    return RQVAE.like(settings, state)
+
+
+class ResidualKMeans(nn.Module):
+    """K-means on the vectors, then on what is left of them, level by level.
+
+    centers: [levels, size, d] float64.
+    """
+
+    def __init__(self, centers: Tensor):
+        super().__init__()
+        self.register_buffer("centers", centers)
+
+    @classmethod
+    def fit(cls, settings: QuantizerSettings, vectors: Tensor) -> ResidualKMeans:
+        """Arguments as of ``quantize``; all of ``vectors`` are fitted."""
+        residual, centers = vectors.double(), []
+        for level in range(settings.code_levels):
+            kmeans = KMeans(settings.size(len(vectors)), n_init=RESTARTS, random_state=settings.seed + level)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different vectors than codes
+                kmeans.fit(residual.numpy())
+            centers.append(torch.from_numpy(kmeans.cluster_centers_))
+            residual = residual - centers[-1][_nearest(residual, centers[-1])]
+        return cls(torch.stack(centers))
+
+    def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        residual, codes = vectors.double(), []
+        for centers in self.centers:
+            codes.append(_nearest(residual, centers))
+            residual = residual - centers[codes[-1]]
+        return torch.stack(codes, dim=1), (vectors - residual).float()
+
+
+def _nearest(vectors: Tensor, centers: Tensor) -> Tensor:
+    """[n, d], [size, d] -> [n] int64"""
+    return torch.cdist(vectors, centers).argmin(1)

@@ -8,15 +8,14 @@ Codes that no vector takes any more are placed anew. The published one trains a 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from vector_quantize_pytorch import ResidualVQ
 
-from recbole_nif.semantic_id.quantizer import Quantized, QuantizerSettings
+from recbole_nif.semantic_id.quantizer import QuantizerSettings
 
 BATCH = 1024
 FIRST_BATCH = 16384  # vectors that the codebooks' first k-means sees
@@ -26,13 +25,17 @@ DEAD_CODE = 1.0  # vectors of a batch, averaged, below which a code is placed on
 SMALLEST_SCALE = 1e-4  # of the largest: directions with less spread are rounding errors
 
 
-@dataclass(frozen=True)
-class Whitening:
-    """PCA to uncorrelated coordinates of variance 1, and back; fitted by :meth:`of`."""
+class Whitening(nn.Module):
+    """PCA to uncorrelated coordinates of variance 1, and back; fitted by :meth:`of`.
 
-    mean: Tensor  # [d]
-    directions: Tensor  # [d, k]
-    scale: Tensor  # [k], standard deviations
+    mean: [d]; directions: [d, k]; scale: [k], standard deviations.
+    """
+
+    def __init__(self, mean: Tensor, directions: Tensor, scale: Tensor):
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("directions", directions)
+        self.register_buffer("scale", scale)
 
     @classmethod
     def of(cls, vectors: Tensor, most: int) -> Whitening:
@@ -43,7 +46,7 @@ class Whitening:
         scale = (singular[:kept] / max(1, len(vectors) - 1) ** 0.5).clamp(min=1e-12)
         return cls(mean, directions[:kept].T, scale)
 
-    def apply(self, vectors: Tensor) -> Tensor:
+    def forward(self, vectors: Tensor) -> Tensor:
         """[n, d] -> [n, k]."""
         return (vectors - self.mean) @ self.directions / self.scale
 
@@ -53,11 +56,12 @@ class Whitening:
 
 
 class RQVAE(nn.Module):
-    """Encoder, residual codebooks and decoder on whitened vectors."""
+    """Whitening, encoder, residual codebooks of ``size`` codes and decoder."""
 
-    def __init__(self, width: int, settings: QuantizerSettings, size: int):
+    def __init__(self, whitening: Whitening, settings: QuantizerSettings, size: int):
         super().__init__()
-        widths = [width, *settings.rqvae_hidden_size, settings.rqvae_code_dim]
+        self.whitening = whitening
+        widths = [len(whitening.scale), *settings.rqvae_hidden_size, settings.rqvae_code_dim]
         self.encoder, self.decoder = _mlp(widths), _mlp(widths[::-1])
         self.codebooks = ResidualVQ(
             dim=settings.rqvae_code_dim,
@@ -70,36 +74,42 @@ class RQVAE(nn.Module):
             rotation_trick=False,  # straight-through gradients, as in the paper
         )
 
-    def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Restored vectors [n, k], codes [n, levels], the loss of a training step."""
-        quantized, codes, commitment = self.codebooks(self.encoder(vectors).unsqueeze(0))
+    @classmethod
+    def fit(cls, settings: QuantizerSettings, vectors: Tensor) -> RQVAE:
+        """Trains on the CPU; arguments as of ``quantize``, all of ``vectors`` are fitted."""
+        whitening = Whitening.of(vectors, settings.rqvae_pca_size)
+        with _seeded(settings.seed), torch.enable_grad():
+            model = cls(whitening, settings, settings.size(len(vectors)))
+            _train(model, whitening(vectors), settings)
+        return model.eval()
+
+    @classmethod
+    def like(cls, settings: QuantizerSettings, state: Mapping[str, Tensor]) -> RQVAE:
+        """One of the shape of ``state``, without its values."""
+        parts = [torch.zeros_like(state[f"whitening.{name}"]) for name in ("mean", "directions", "scale")]
+        size = state["codebooks.layers.0._codebook.embed"].shape[-2]
+        with _seeded(settings.seed):
+            return cls(Whitening(*parts), settings, size).eval()
+
+    def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        restored, codes, _ = self.reconstruct(self.whitening(vectors))
+        return codes, self.whitening.undo(restored)
+
+    def reconstruct(self, white: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Whitened [n, k] -> restored [n, k], codes [n, levels], the loss of a training step."""
+        quantized, codes, commitment = self.codebooks(self.encoder(white).unsqueeze(0))
         restored = self.decoder(quantized.squeeze(0))
-        return restored, codes.squeeze(0), F.mse_loss(restored, vectors) + commitment.mean()
-
-
-def rq_vae(settings: QuantizerSettings, vectors: np.ndarray, fitted: np.ndarray) -> Quantized:
-    """Trains an RQ-VAE on the CPU and encodes all vectors; arguments as of ``quantize``."""
-    every = torch.from_numpy(vectors)
-    whitening = Whitening.of(every[torch.from_numpy(fitted)], settings.rqvae_pca_size)
-    white = whitening.apply(every)
-    size = settings.size(int(fitted.sum()))
-    with _seeded(settings.seed), torch.enable_grad():
-        model = RQVAE(white.shape[1], settings, size)
-        _train(model, white[torch.from_numpy(fitted)], settings)
-    model.eval()
-    with torch.no_grad():
-        restored, codes, _ = model(white)
-    return Quantized(codes.numpy(), (size,) * settings.code_levels, whitening.undo(restored).numpy())
+        return restored, codes.squeeze(0), F.mse_loss(restored, white) + commitment.mean()
 
 
 def _train(model: RQVAE, vectors: Tensor, settings: QuantizerSettings) -> None:
     model.train()
     with torch.no_grad():  # the first vectors that a codebook sees are those of its k-means
-        model(vectors[torch.randperm(len(vectors))[:FIRST_BATCH]])
+        model.reconstruct(vectors[torch.randperm(len(vectors))[:FIRST_BATCH]])
     optimizer = torch.optim.Adam(model.parameters(), settings.rqvae_learning_rate)
     for _ in range(settings.rqvae_steps):
         batch = vectors[torch.randperm(len(vectors))[:BATCH]]
-        _, _, loss = model(batch)
+        _, _, loss = model.reconstruct(batch)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -19,7 +19,8 @@ from recbole_nif.semantic_id import build, encoders
 from recbole_nif.semantic_id.codes import SemanticIds
 from recbole_nif.semantic_id.encoders import SentenceEncoder
 from recbole_nif.semantic_id.features import feature_vectors
-from tests.toy import toy_dataset
+from recbole_nif.semantic_id.trie import Cohorts, PrefixTrie
+from tests.toy import ROWS, toy_dataset
 
 
 class ReadsIds(NIFDIN):
@@ -154,6 +155,98 @@ def test_a_run_records_its_ids_and_writes_their_file(tmp_path, encoded):
     assert record["settings"]["text_encoder"] == "toy"
     written = SemanticIds.read(tmp_path / "run" / "toy.sem_ids.json", train.field2id_token["item_id"])
     assert torch.equal(written.codes, train.semantic_ids.codes)
+
+
+# --- a dataset that grows
+
+
+GROWN = [*ROWS, *(("c", f"n{n}", 5, 1000000000 + n) for n in range(1, 4))]
+
+
+def hashed(self, texts):
+    """Vectors of texts, each its own, whichever are encoded together."""
+    seeds = [int.from_bytes(text.encode()[-4:], "big") for text in texts]
+    return np.array([np.random.default_rng(seed).normal(size=6) for seed in seeds], dtype=np.float32)
+
+
+@pytest.fixture
+def earlier(tmp_path, monkeypatch):
+    """The IDs of the toy data, written to a folder as a run does: (token -> codes, the file)."""
+    monkeypatch.setattr(SentenceEncoder, "encode", hashed)
+    train = made(tmp_path, item_text="{item_id}")[0]
+    build.write_ids(train.config, train, tmp_path)
+    path = tmp_path / "toy.sem_ids.json"
+    return json.loads(path.read_text()), path
+
+
+def grown(folder, path, **settings):
+    """The training view of the toy data with three more items."""
+    settings = {"quantizer": "kmeans", "item_text": "{item_id}", "semantic_ids": str(path)} | settings
+    return toy_dataset(folder / "grown", ReadsIds, GROWN, **settings)[0]
+
+
+def test_new_items_get_unique_ids_by_the_stored_quantizer_and_old_ones_keep_theirs(tmp_path, earlier):
+    before, path = earlier
+    train = grown(tmp_path, path)
+    ids, place = train.semantic_ids, train.field2token_id["item_id"]
+    assert {token: ids.codes[place[token]].tolist() for token in before} == before
+    assert len(ids.codes.unique(dim=0)) == len(ids.codes) == 14
+    assert ids.facts["items_added"] == 3
+
+    new = [place[f"n{n}"] for n in range(1, 4)]
+    codes = ids.quantizer.encode(hashed(None, ["n1", "n2", "n3"]))
+    assert torch.equal(ids.codes[new, :-1], codes)
+    old = ids.quantizer.encode(hashed(None, list(before)))
+    assert old.tolist() == [codes[:-1] for codes in before.values()]  # an old text, its old codes
+
+    trie, cohorts = PrefixTrie.build(ids), Cohorts.build(ids)
+    node = torch.zeros(3, dtype=torch.long)
+    for level in range(4):
+        node = trie.children(node, level)[0].gather(1, ids.codes[new, level, None]).squeeze(1)
+    assert trie.item_of(node).tolist() == new
+    for item in new:
+        for level, code in enumerate(ids.codes[item, :-1].tolist()):
+            number = int(cohorts.begin[level]) + code
+            assert item in cohorts.items[cohorts.offsets[number] : cohorts.offsets[number + 1]]
+
+
+def test_the_ids_of_a_grown_dataset_and_their_quantizer_serve_the_next_growth(tmp_path, earlier):
+    train = grown(tmp_path, earlier[1])
+    (tmp_path / "next").mkdir()
+    build.write_ids(train.config, train, tmp_path / "next")
+    again = grown(tmp_path, tmp_path / "next" / "toy.sem_ids.json").semantic_ids
+    assert torch.equal(again.codes, train.semantic_ids.codes)
+    assert again.facts["items_added"] == 0
+    assert again.quantizer.vectors_of == train.semantic_ids.quantizer.vectors_of
+
+
+def test_a_quantizer_that_does_not_fit_is_told_in_one_sentence(tmp_path, earlier):
+    before, path = earlier
+    with pytest.raises(UserError, match="toy.quantizer.pt was fitted with another text_encoder: give that"):
+        grown(tmp_path, path, text_encoder="another").semantic_ids  # noqa: B018
+    with pytest.raises(UserError, match="toy.quantizer.pt was fitted with another item_text: give that"):
+        grown(tmp_path, path, item_text="{genre}").semantic_ids  # noqa: B018
+    path.write_text(json.dumps({token: [0, *codes] for token, codes in before.items()}))
+    with pytest.raises(UserError, match="makes 3 codes per item, but the IDs beside it have 4 and the digit"):
+        grown(tmp_path, path).semantic_ids  # noqa: B018
+    path.with_name("toy.quantizer.pt").unlink()
+    with pytest.raises(UserError, match=r"lacks 3 items \('n1', 'n2', 'n3'\) of the dataset"):
+        grown(tmp_path, path).semantic_ids  # noqa: B018
+
+
+def test_features_leave_no_quantizer_since_they_change_as_a_whole(tmp_path):
+    train = made(tmp_path, text_encoder="features", item_text=None)[0]
+    build.write_ids(train.config, train, tmp_path)
+    assert (tmp_path / "toy.sem_ids.json").is_file()
+    assert not (tmp_path / "toy.quantizer.pt").exists()
+
+
+def test_a_damaged_cache_is_told_in_one_sentence(tmp_path, encoded):
+    made(tmp_path)[0].semantic_ids  # noqa: B018
+    (file,) = (tmp_path / "saved" / ".semantic_ids").glob("codes-*.npz")
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"codes-.*npz is damaged: remove it"):
+        made(tmp_path)[0].semantic_ids  # noqa: B018
 
 
 # --- encoders

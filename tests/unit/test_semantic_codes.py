@@ -97,7 +97,21 @@ def test_items_that_only_the_file_knows_are_told(tmp_path, caplog):
     ids = SemanticIds.read(write(tmp_path, FILE), ["[PAD]", "a", "b"])
     assert len(ids.codes) == 3
     assert "2 items ('c', 'd') that the dataset has not" in caplog.text
-    assert ids.facts == {"source": "toy.sem_ids.json", "items_of_the_file_only": 2}
+    assert ids.facts == {"source": "toy.sem_ids.json", "items_of_the_file_only": 2, "items_added": 0}
+
+
+def test_items_that_the_file_lacks_are_encoded_and_get_digits_that_nobody_in_it_has(tmp_path):
+    asked = []
+
+    def encode(rows, levels):
+        asked.append((rows, levels))
+        return torch.tensor([[1, 1], [3, 0], [3, 0]])
+
+    # the dataset has neither b nor d, whose IDs stay theirs; its own order of items is another one
+    ids = SemanticIds.read(write(tmp_path, FILE), ["[PAD]", "x", "c", "y", "a", "z"], encode=encode)
+    assert asked == [([1, 3, 5], 2)]
+    assert ids.codes.tolist() == [[-1] * 3, [1, 1, 2], [0, 2, 1], [3, 0, 3], [3, 0, 1], [3, 0, 4]]
+    assert (ids.facts["items_added"], ids.facts["items_of_the_file_only"]) == (3, 2)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from recbole_nif.errors import UserError
 from recbole_nif.semantic_id.codes import SemanticIds
 from recbole_nif.semantic_id.health import health_report, log_health, perplexity, purity, stop_if_collapsed
 from recbole_nif.semantic_id.quantizer import QuantizerSettings, quantize
+from recbole_nif.semantic_id.quantizer_file import FittedQuantizer
 from recbole_nif.semantic_id.rq_vae import Whitening
 
 SETTINGS = {
@@ -107,10 +108,57 @@ def test_whitened_coordinates_have_variance_1_and_lead_back():
         torch.randn(200, 5, generator=torch.Generator().manual_seed(0)) @ torch.diag(torch.arange(5.0)) + 3
     )
     whitening = Whitening.of(vectors, most=8)
-    white = whitening.apply(vectors)
+    white = whitening(vectors)
     assert white.shape == (200, 4)  # the first dimension has no spread
     assert torch.allclose(torch.cov(white.T), torch.eye(4), atol=1e-4)
     assert torch.allclose(whitening.undo(white), vectors, atol=1e-4)
+
+
+# --- a fitted quantizer goes on encoding
+
+
+def fitted_quantizer(kind):
+    vectors, _, _ = clusters(of_each=5)
+    chosen = QuantizerSettings.of(SETTINGS | {"quantizer": kind, "rqvae_steps": 10})
+    made = quantize(chosen, vectors, np.ones(len(vectors), dtype=bool))
+    return vectors, made, FittedQuantizer(chosen, made.sizes, {"text_encoder": "e"}, made.quantizer)
+
+
+@pytest.mark.parametrize("kind", ["kmeans", "rqvae"])
+def test_a_stored_quantizer_gives_old_vectors_their_old_codes(kind, tmp_path):
+    vectors, made, fitted = fitted_quantizer(kind)
+    fitted.write(tmp_path / "toy.quantizer.pt")
+    torch.manual_seed(1)
+    read = FittedQuantizer.read(tmp_path / "toy.quantizer.pt")
+    drawn = torch.rand(1)
+    torch.manual_seed(1)
+    assert drawn == torch.rand(1)
+    assert np.array_equal(read.encode(vectors).numpy(), made.codes)
+    assert np.array_equal(read.encode(vectors[7:9]).numpy(), made.codes[7:9])
+    assert np.array_equal(read.encode(vectors).numpy(), made.codes)  # encoding changes nothing
+    assert (read.settings, read.sizes, read.vectors_of) == (
+        fitted.settings,
+        made.sizes,
+        {"text_encoder": "e"},
+    )
+
+
+def test_a_quantizer_file_that_is_cut_off_or_something_else_ends_in_one_sentence(tmp_path):
+    path = tmp_path / "toy.quantizer.pt"
+    _, _, fitted = fitted_quantizer("kmeans")
+    fitted.write(path)
+    whole = path.read_bytes()
+    other_kind = settings(quantizer="rqvae").key()
+    contents = [whole[: len(whole) // 2], b"", b"text"]
+    for content in contents:
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"toy.quantizer.pt is no whole quantizer .*: copy it again"):
+            FittedQuantizer.read(path)
+    for payload in ([1], {"format": 0}, {"format": 1, "settings": other_kind, "sizes": [4], "vectors_of": {},
+                                         "state": fitted.module.state_dict()}):  # fmt: skip
+        torch.save(payload, path)
+        with pytest.raises(UserError, match="is no whole quantizer"):
+            FittedQuantizer.read(path)
 
 
 # --- health
