@@ -19,6 +19,7 @@ CHOICES = {
     # AMEN
     "moveline_encoder": ("transformer", "gru"),
     "flow_decoding": ("slots", "autoregressive"),
+    "flow_targets": ("id", "semantic"),
     "pretrain_valid_metric": ("recall@10", "recall@50", "flow_auc"),
     "regularizer_form": ("none", "cosine", "geodesic"),
     "div_form": ("hinge", "logdet", "tangent_logdet"),

@@ -40,7 +40,12 @@ class Needs:
             pairs=getattr(model, "needs_pairs", False)
             and config["tsp_mode"] not in (None, "none")
             and bool(config["lambda_tsp"]),
-            semantic_ids=getattr(model, "needs_semantic_ids", False),
+            semantic_ids=_holds(config, getattr(model, "needs_semantic_ids", False)),
             negatives=sequential and config["model"] == "DIEN",
             fixed_length=sequential,
         )
+
+
+def _holds(config, need: bool | dict) -> bool:
+    """Whether a need is there: always or never, or where keys have certain values."""
+    return all(config[key] == value for key, value in need.items()) if isinstance(need, dict) else need

@@ -1,7 +1,8 @@
 """What a generated flow knows of the next click: recall beside two baselines, and how much is memorized.
 
 Measured on a fixed, seeded sample of validation rows and on a training sample of equal size. Recall asks
-how often the row's own item is among the k items nearest to any vector of the flow, for clicked rows.
+how often the row's own item is among the k items nearest to any vector of the flow, for clicked rows; cold
+recall asks it of rows whose item has fewer than ``COLD`` training clicks.
 The memorization check (models notes, 2.10) compares cos(f_1, y_v) of clicked and unclicked rows: for a
 clicked training row y_v was a training target, so a large gap on training rows alone is memory.
 """
@@ -21,6 +22,7 @@ from recbole_nif.evaluation.baselines import last_click_recall, popularity_recal
 from recbole_nif.evaluation.metrics import auc
 
 KS = (10, 50)
+COLD = 5  # training clicks
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class FlowProbe:
         self.valid = self._sample(config, valid, limit, rng)
         self.train = self._sample(config, train, len(self.valid.rows), rng)
         log, count = train.event_log, train.train_item_count
+        self.cold = self.valid.clicked & (count[self.valid.items] < COLD)
         targets = self.valid.items[self.valid.clicked]
         last_click = last_click_recall(log, train.train_rows, self.valid.rows[self.valid.clicked], count, KS)
         self.baselines = {
@@ -72,6 +75,7 @@ class FlowProbe:
     def measure(self, generator: torch.nn.Module) -> dict[str, float]:
         """Of validation and training rows: recall@k and its gap, mean cosines by label, AUC of the flow.
 
+        ``cold_recall@50``: of the clicked validation rows with a cold item, where there are any.
         ``flow_auc`` is that of the generator's own click logit, where it has one, else of the mean cosine.
         """
         generator.eval()
@@ -81,6 +85,8 @@ class FlowProbe:
         for prefix, sample in (("", self.valid), ("train_", self.train)):
             rank, cosine, score = self._rank(generator, sample, vectors)
             result[f"{prefix}flow_auc"] = auc(sample.clicked.numpy().astype(int), score.numpy())
+            if not prefix and self.cold.any():
+                result["cold_recall@50"] = (rank[self.cold] <= 50).double().mean().item()
             for k in KS:
                 result[f"{prefix}recall@{k}"] = (rank[sample.clicked] <= k).double().mean().item()
             result[f"{prefix}cos_clicked"] = cosine[sample.clicked].double().mean().item()

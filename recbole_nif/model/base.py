@@ -52,7 +52,7 @@ class CTRModel(AbstractRecommender):
     needs_clicks = False
     needs_moveline = False
     needs_pairs = False
-    needs_semantic_ids = False
+    needs_semantic_ids: bool | dict = False  # or the values of keys with which it does
     stages = ("finetune",)
 
     def __init__(self, config, dataset):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from recbole_nif.data.dataloader import CTRDataLoader
 from recbole_nif.errors import UserError
-from recbole_nif.evaluation.flow_probe import FlowProbe, memorizes
+from recbole_nif.evaluation.flow_probe import COLD, FlowProbe, memorizes
 from recbole_nif.trainer.progress import numbers
 from recbole_nif.trainer.stages import Settings, Stage
 
@@ -104,4 +104,15 @@ class GeneratorPretrainStage(Stage):
             )
         baselines, clicked = self.probe.baselines, int(self.probe.valid.clicked.sum())
         logger.info("next click of %d validation rows: %s", clicked, numbers(baselines))
-        return {**baselines, "probe_clicked_rows": clicked, "memorizes": memorizes(valid)}
+        cold = int(self.probe.cold.sum())
+        if cold:
+            logger.info(
+                "of %d of them the item has fewer than %d training clicks: recall@50 %.4f",
+                cold, COLD, valid["cold_recall@50"],
+            )  # fmt: skip
+        return {
+            **baselines,
+            "probe_clicked_rows": clicked,
+            "probe_cold_rows": cold,
+            "memorizes": memorizes(valid),
+        }

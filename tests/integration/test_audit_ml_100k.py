@@ -21,6 +21,7 @@ RUNS = [
     ("NIFDIN", {"history": "all_with_label", "history_scene": True}),
     ("GenCI", {**IDS, "encode": "window", "encoder_input": "tokens", "history": "all_with_label"}),
     ("AMEN", {"history": "clicks", "moveline_with_items": False}),
+    ("AMEN", {**IDS, "flow_targets": "semantic"}),
 ]
 
 

@@ -84,6 +84,24 @@ def test_amen_runs_both_stages(tmp_path):
         assert Path(result["run_dir"], "checkpoints", name).is_file()
 
 
+def test_amen_with_semantic_targets_runs_both_stages_and_counts_rows_of_rare_items(tmp_path):
+    settings = {"device": "cpu", "epochs": 1, "pretrain_epochs": 1, "show_progress": False}
+    settings |= {"hidden_size": 16, "moveline_length": 20, "moveline_stride": 10, "mlp_hidden_size": [16]}
+    settings |= {"flow_targets": "semantic", "text_encoder": "features", "quantizer": "kmeans"}
+    settings |= {
+        "run_dir": str(tmp_path / "run"),
+        "checkpoint_dir": str(tmp_path),
+        "pretrain_eval_rows": 2000,
+    }
+    result = run_recbole_nif("AMEN", "ml-100k", config_dict=settings)
+    record = json.loads(Path(result["run_dir"], "result.json").read_text())
+    pretrain, _ = record["stages"]
+    assert 0 < pretrain["facts"]["probe_cold_rows"] < pretrain["facts"]["probe_clicked_rows"]
+    assert 0 <= pretrain["valid"]["cold_recall@50"] <= 1
+    assert record["semantic_ids"]["health"]["levels"][0]["used"] > 1
+    assert 0 < record["test"]["auc"] < 1
+
+
 def test_a_runs_config_reproduces_it(tmp_path):
     settings = {"device": "cpu", "epochs": 1, "show_progress": False, "run_dir": str(tmp_path / "first")}
     first = run_recbole_nif("NIFDIN", "ml-100k", config_dict=settings)

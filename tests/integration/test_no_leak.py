@@ -16,6 +16,7 @@ MODELS = [
     ("GenCI", {**IDS, "encode": "window", "encoder_input": "tokens", "history": "all_with_label"}),
     ("AMEN", {}),
     ("AMEN", {"moveline_with_items": False}),
+    ("AMEN", {**IDS, "flow_targets": "semantic"}),
     ("recbole.DIN", {}),
 ]
 ROW = ROWS.index(("b", "m6", 1, 1000000400))

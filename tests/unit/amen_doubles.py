@@ -9,6 +9,7 @@ from recbole.data.interaction import Interaction
 from recbole_nif.data import fields
 from recbole_nif.model.amen import AMEN
 from tests.unit.doubles import FakeDataset, fake_batch, fake_config
+from tests.unit.genci_doubles import tiny_ids
 
 PROPS = Path(__file__).parents[2] / "props" / "model" / "AMEN.yaml"
 SMALL = {
@@ -28,6 +29,7 @@ SMALL = {
 def tiny_dataset() -> FakeDataset:
     dataset = FakeDataset()
     dataset.clicked_behaviors = torch.tensor([False, False, True])
+    dataset.semantic_ids = tiny_ids()
     return dataset
 
 

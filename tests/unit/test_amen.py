@@ -228,6 +228,45 @@ def test_fold_generators_keep_the_target_space_and_forget_the_rest():
     }
 
 
+# -- targets of semantic codes
+
+
+def test_targets_of_ids_draw_and_compute_what_they_did_before_there_were_others():
+    model = tiny_amen()
+    table = model.generator.moveline.events.item
+    assert type(table) is torch.nn.Embedding
+    items, scenes = torch.tensor([4, 2]), torch.tensor([1, 2])
+    by_hand = torch.cat([table.weight[items], model.generator.moveline.events.scene(scenes)], dim=-1)
+    by_hand = unit(by_hand @ model.generator.moveline.target.weight.T)
+    assert torch.allclose(model.generator.item_targets(items, scenes), by_hand, atol=1e-6)
+
+
+def test_an_item_that_was_never_trained_has_what_its_codes_have_learned():
+    events = tiny_amen(flow_targets="semantic").generator.moveline.events
+    with torch.no_grad():
+        events.item.own.weight[2] = 0  # nothing is known of item 2, which shares the codes 0, 1, 2 of item 1
+        code = events.item.code.weight
+        by_hand = code[1 + 0] + code[1 + 2 + 1] + code[1 + 2 + 3 + 2]
+    known, new, none = events.item(torch.tensor([1, 2, 0]))
+    assert torch.allclose(new, by_hand) and by_hand.abs().sum() > 0
+    assert torch.allclose(known, by_hand + events.item.own.weight[1])
+    assert not none.any()
+
+
+def test_a_click_on_an_item_moves_the_target_of_its_unseen_neighbor():
+    generator = tiny_amen(flow_targets="semantic", finetune=False).generator.train()
+    batch = window_batch(n_exposed=0)
+    batch[fields.TARGET_ITEM] = torch.where(batch[fields.TARGET_MASK], 1, 0)  # item 1 alone is clicked
+    batch[fields.MOVELINE_ITEM] = torch.zeros_like(batch[fields.MOVELINE_ITEM])
+    generator.lambda_click, generator.click = 0.0, None
+    generator.loss_terms(batch)["nce"].backward()
+    events = generator.moveline.events
+    assert (
+        events.item.code.weight.grad[[1, 4, 8]].abs().sum(1).min() > 0
+    )  # the codes 0, 1, 2 of items 1 and 2
+    assert not events.item.code.weight.grad[0].any() and not events.item.own.weight.grad[0].any()
+
+
 # -- between the stages
 
 
@@ -339,6 +378,7 @@ def test_loss_terms_are_weighted_and_partners_count_in_tsp_only():
         {"tsp_mode": "both", "moveline_encoder": "gru"},
         {"mlp_activation": "dice"},
         {"cross_layers": 0},
+        {"flow_targets": "semantic"},
     ],
 )
 def test_every_ablation_trains_and_predicts(options):

@@ -125,9 +125,10 @@ def test_a_run_that_goes_on_with_other_ids_is_told_by_the_fingerprint(tmp_path, 
     assert first == same != other
 
 
-def test_a_model_that_does_not_ask_for_ids_gets_none(tmp_path):
+@pytest.mark.parametrize("model", ["NIFDIN", "AMEN"])  # AMEN asks with flow_targets: semantic only
+def test_a_model_that_does_not_ask_for_ids_gets_none(tmp_path, model):
     with pytest.raises(RuntimeError, match="needs_semantic_ids"):
-        toy_dataset(tmp_path, "NIFDIN")[0].semantic_ids  # noqa: B018
+        toy_dataset(tmp_path, model)[0].semantic_ids  # noqa: B018
 
 
 def test_ids_of_a_file_are_taken_as_they_are(tmp_path):

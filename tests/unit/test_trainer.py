@@ -219,6 +219,7 @@ def test_folds_are_balanced_and_a_function_of_the_seed():
 def test_a_generator_that_points_at_the_next_item_has_full_recall_and_a_constant_one_none(tmp_path):
     run = Run(tmp_path, TwoStage)
     probe = FlowProbe(run.config, run.views[0], run.views[1])
+    assert probe.cold.tolist() == probe.valid.clicked.tolist()  # no item has five training clicks
     generator = run.model.generator
 
     class Oracle(torch.nn.Module):
@@ -229,6 +230,7 @@ def test_a_generator_that_points_at_the_next_item_has_full_recall_and_a_constant
 
     perfect = probe.measure(Oracle())
     assert perfect["recall@10"] == perfect["train_recall@10"] == 1.0 and perfect["gap@10"] == 0.0
+    assert perfect["cold_recall@50"] == 1.0
     assert perfect["cos_clicked"] == pytest.approx(1.0) and perfect["cos_unclicked"] == pytest.approx(1.0)
     with torch.no_grad():
         generator.vectors.weight.fill_(1.0)  # collapsed: every item is equally near

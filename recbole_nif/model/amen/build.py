@@ -1,11 +1,26 @@
 """AMEN's parts from the configuration; the parts themselves never read it."""
 
+from torch import nn
+
 from recbole_nif.config_choices import choice
 from recbole_nif.errors import UserError
 from recbole_nif.model.amen.generator import InterestFlowGenerator
 from recbole_nif.model.amen.losses import FlowInfoNCE
 from recbole_nif.model.amen.moveline import EventEmbedding, MovelineEncoder
 from recbole_nif.model.amen.regularizers import FlowRegularizer
+from recbole_nif.model.layers.embedding import CodedEmbedding
+
+
+def build_items(config, dataset) -> nn.Module:
+    """e_I of stage 1's targets and of events: by the item's id, or also by its semantic codes.
+
+    The collision digit is left out: it tells nothing that items could share.
+    """
+    size = config["embedding_size"]
+    if choice(config, "flow_targets") == "id":
+        return nn.Embedding(dataset.item_num, size, padding_idx=0)
+    ids = dataset.semantic_ids
+    return CodedEmbedding(tokens=ids.tokens[:, :-1], n_tokens=ids.n_tokens, embedding_size=size)
 
 
 def build_moveline(config, dataset) -> MovelineEncoder:
@@ -14,7 +29,7 @@ def build_moveline(config, dataset) -> MovelineEncoder:
     if width % config["n_heads"]:
         raise UserError(f"hidden_size {width} must be a multiple of n_heads ({config['n_heads']}).")
     events = EventEmbedding(
-        n_items=dataset.item_num,
+        items=build_items(config, dataset),
         n_behaviors=dataset.n_behaviors,
         scene_members=dataset.scenes.members,
         n_scenes=dataset.scenes.n_scenes,

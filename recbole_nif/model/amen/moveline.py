@@ -45,7 +45,8 @@ class EventEmbedding(nn.Module):
     """x_j = W_x [e_S(s_j); e_I(i_j); e_A(a_j)] + q_gap(t_j - t_{j-1})   (reconstruction).
 
     Args:
-        n_items, n_behaviors: table sizes, padding 0 included.
+        items: the module that embeds items, e_I, width ``embedding_size``.
+        n_behaviors: table size, padding 0 included.
         scene_members: [n_sets, S] int64, the elementary scenes of every scene set.
         n_scenes: elementary scenes, padding 0 included.
         embedding_size: width of one table.
@@ -56,7 +57,7 @@ class EventEmbedding(nn.Module):
     def __init__(
         self,
         *,
-        n_items: int,
+        items: nn.Module,
         n_behaviors: int,
         scene_members: Tensor,
         n_scenes: int,
@@ -66,7 +67,7 @@ class EventEmbedding(nn.Module):
     ):
         super().__init__()
         self.with_items = with_items
-        self.item = nn.Embedding(n_items, embedding_size, padding_idx=0)
+        self.item = items
         self.scene = SetEmbedding(members=scene_members, n_elements=n_scenes, embedding_size=embedding_size)
         self.behavior = nn.Embedding(n_behaviors, embedding_size, padding_idx=0)
         self.gap = nn.Embedding(GAP_BUCKETS, width)

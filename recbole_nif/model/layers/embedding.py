@@ -156,3 +156,25 @@ class SetEmbedding(nn.Module):
         """``sets`` [...] -> [..., embedding_size]; zeros for set 0."""
         vectors = masked_mean(self.table(self.members), self.members != 0)  # [n_sets, embedding_size]
         return lookup(vectors, sets)
+
+
+class CodedEmbedding(nn.Module):
+    """e_i + sum_n E_n[c_n]: an embedding of the item's own and those of its semantic codes.
+
+    An item that was never trained thus has what it shares with others.
+
+    Args:
+        tokens: [n_items, N] int64, the codes of every item as tokens that differ between levels; 0 = none.
+        n_tokens: number of tokens, 0 included.
+        embedding_size: width of the result.
+    """
+
+    def __init__(self, *, tokens: Tensor, n_tokens: int, embedding_size: int):
+        super().__init__()
+        self.own = nn.Embedding(len(tokens), embedding_size, padding_idx=0)
+        self.code = nn.Embedding(n_tokens, embedding_size, padding_idx=0)
+        self.register_buffer("tokens", tokens, persistent=False)
+
+    def forward(self, items: Tensor) -> Tensor:
+        """``items`` [...] -> [..., embedding_size]; zeros for item 0."""
+        return self.own(items) + self.code(self.tokens[items]).sum(-2)
