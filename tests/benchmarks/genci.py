@@ -7,7 +7,7 @@ for at the same sizes, by transformers alone: T5ForConditionalGeneration on the 
 of every row, the next-token loss, and greedy decoding of three codes (without its cache, which in
 transformers 5.23 needs as many decoder as encoder layers). It has no click model on top, so it does less than
 GenCI. The sides train very different numbers of steps a repeat, the slowest one step of 256 rows.
-Target: 20x for the default.
+Target: 20x for the default. How fast it scores is in ``scoring.py``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_nif.data import fields
+from recbole_nif.model.genci.build import t5_config
 from tests.benchmarks.setup import parse_options, prepare, trainer_of
 from tests.benchmarks.timing import interleaved, publish
 
@@ -36,24 +37,13 @@ SIDES = {
 
 def plain_t5(dataset: str) -> Callable[[], int]:
     """A function that trains one step of transformers' T5 on the histories of ``PLAIN_ROWS`` rows."""
-    from transformers import T5Config, T5ForConditionalGeneration
+    from transformers import T5ForConditionalGeneration
 
     config, loader, _ = prepare("GenCI", dataset, train_batch_size=PLAIN_ROWS, encode="window", **IDS)
     ids = loader.dataset.semantic_ids
-    model = T5ForConditionalGeneration(
-        T5Config(
-            vocab_size=ids.n_tokens,
-            d_model=config["hidden_size"],
-            d_kv=config["head_size"],
-            d_ff=config["inner_size"],
-            num_heads=config["n_heads"],
-            num_layers=config["n_encoder_layers"],
-            num_decoder_layers=config["n_decoder_layers"],
-            dropout_rate=config["hidden_dropout_prob"],
-            decoder_start_token_id=0,
-            eos_token_id=None,
-        )
-    )
+    sizes = t5_config(config, ids.n_tokens)
+    sizes.eos_token_id = None
+    model = T5ForConditionalGeneration(sizes)
     optimizer = torch.optim.Adam(model.parameters(), lr=config["learning_rate"])
     batches = itertools.chain.from_iterable(itertools.repeat(loader))
 

@@ -18,25 +18,30 @@ def group_size(config) -> int:
     return ROWS_PER_GROUP if choice(config, "encode") == "packed" else 1
 
 
-def build_t5(config, n_tokens: int) -> nn.Module:
-    """transformers' ``T5Model`` of the configured size, with random weights."""
-    from transformers import T5Config, T5Model  # heavy; only GenCI needs it
+def t5_config(config, n_tokens: int):
+    """transformers' ``T5Config`` of the configured size; tokens begin with 0 = padding and decoder start."""
+    from transformers import T5Config  # heavy; only GenCI needs it
 
-    return T5Model(
-        T5Config(
-            vocab_size=n_tokens,
-            d_model=config["hidden_size"],
-            d_kv=config["head_size"],
-            d_ff=config["inner_size"],
-            num_heads=config["n_heads"],
-            num_layers=config["n_encoder_layers"],
-            num_decoder_layers=config["n_decoder_layers"],
-            dropout_rate=config["hidden_dropout_prob"],
-            feed_forward_proj="relu",
-            decoder_start_token_id=0,
-            pad_token_id=0,
-        )
+    return T5Config(
+        vocab_size=n_tokens,
+        d_model=config["hidden_size"],
+        d_kv=config["head_size"],
+        d_ff=config["inner_size"],
+        num_heads=config["n_heads"],
+        num_layers=config["n_encoder_layers"],
+        num_decoder_layers=config["n_decoder_layers"],
+        dropout_rate=config["hidden_dropout_prob"],
+        feed_forward_proj="relu",
+        decoder_start_token_id=0,
+        pad_token_id=0,
     )
+
+
+def build_t5(config, n_tokens: int) -> nn.Module:
+    """transformers' ``T5Model`` with random weights."""
+    from transformers import T5Model
+
+    return T5Model(t5_config(config, n_tokens))
 
 
 def build_encoder(config, ids: SemanticIds, t5: nn.Module) -> HistoryEncoder:
