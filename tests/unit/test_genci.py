@@ -26,7 +26,7 @@ SWITCHES = [
     {"intent": "target"},
     {"ntp_targets": "all", "ntp_softmax": "all", "decoding": "free", "cohort_mean": "padded"},
     {"beam_width": 3},
-    {"ntp_detach_encoder": True, "detach_cohorts": True, "sr_detach_teacher": True},
+    {"ntp_detach_encoder": True, "detach_cohorts": True, "sr_detach_teacher": False},
     {"share_cross_attention": False, "attention_heads": 4},
     {"sr_teacher": "pretrained"},
     {"hidden_dropout_prob": 0.2},
@@ -216,6 +216,20 @@ def test_the_teacher_is_drawn_to_labels_and_the_model_to_the_teacher():
     bce = torch.nn.functional.binary_cross_entropy_with_logits
     expected = 3 * (bce(logits, teacher.sigmoid()) + bce(teacher, labels))
     assert model.loss_terms(batch)["sr"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_only_an_attached_teacher_is_pushed_to_larger_logits_by_the_model():
+    own = {}
+    for detach in (True, False):
+        model, batch = tiny_genci(lambda_sr=1.0, sr_detach_teacher=detach), history_batch()
+        seen = []
+        model.teacher.register_forward_hook(lambda _, __, logits, seen=seen: seen.append(logits))
+        logits, term = model(batch).detach(), model.loss_terms(batch)["sr"]
+        (own[detach],) = torch.autograd.grad(term, seen[-1])
+    probability = seen[-1].detach().sigmoid()
+    assert torch.allclose(own[True], (probability - batch["label"]) / 4, atol=1e-6)
+    push = -logits * probability * (1 - probability) / 4
+    assert torch.allclose(own[False] - own[True], push, atol=1e-6)
 
 
 def test_a_pretrained_teacher_is_frozen_and_only_distils():

@@ -30,6 +30,8 @@ def distillation(logits: Tensor, teacher: Tensor, *, detach: bool) -> Tensor:
     """Eq. 11: mean cross-entropy of the click logits [B] with the probabilities of the teacher's logits [B].
 
     The paper's L is read as in the official code; ``detach`` keeps the term from training the teacher.
+    Without, its gradient for a teacher's logit t is -z sigmoid'(t): it pushes t away from 0 wherever both
+    agree, however large it is, and the model follows.
     """
     target = teacher.float().sigmoid()
     return F.binary_cross_entropy_with_logits(logits.float(), target.detach() if detach else target)
