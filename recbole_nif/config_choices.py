@@ -28,6 +28,7 @@ CHOICES = {
     "generator_cross_fit": ("none", "kfold"),
     "stage1_item_vectors": ("none", "frozen", "trainable"),
     "tsp_mode": ("none", "logit", "shift", "both", "same_time", "random"),
+    "tsp_partner": ("nearest", "random", "in_batch"),
     # GenCI
     "preset": ("official_code", None),
     "encoder_input": ("tokens", "items"),

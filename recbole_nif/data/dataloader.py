@@ -11,9 +11,8 @@ from torch.utils.data import Dataset as TorchDataset
 
 from recbole_nif.data import fields
 from recbole_nif.data.batch_pairs import BatchPairs
-from recbole_nif.data.pairs import PARTNERS, PairSampler
+from recbole_nif.data.pairs import PairSampler
 from recbole_nif.data.windows import MovelineWindows
-from recbole_nif.errors import UserError
 
 
 class CTRDataLoader:
@@ -109,8 +108,6 @@ class CTRDataLoader:
     def _pair_sampler(self) -> PairSampler | BatchPairs:
         config, log = self.config, self._dataset.event_log
         partner = config["tsp_partner"] or "nearest"
-        if partner not in PARTNERS:
-            raise UserError(f"tsp_partner is {partner!r}: use one of {', '.join(PARTNERS)}.")
         options = {
             "mode": config["tsp_mode"],
             "window": config["tsp_window"],

@@ -13,7 +13,6 @@ from recbole_nif.data.event_log import EventLog
 from recbole_nif.errors import UserError
 
 MODES = ("logit", "shift", "both", "same_time", "random", "none")
-PARTNERS = ("nearest", "random", "in_batch")
 
 
 class PairSampler:
