@@ -13,6 +13,7 @@ SCENE = "scene"  # + LIST_SUFFIX: [B, L] int64, scene sets of the history (``his
 # distinct histories, which are prefixes of U <= H windows of the log; 0 is padding, on the right.
 HISTORY_ITEM = "history_item"  # [U, n] int64, item id
 HISTORY_LABEL = "history_label"  # [U, n] int64, 1 + label (``history: all_with_label``)
+HISTORY_SCENE = "history_scene"  # [U, n] int64, scene set (``history_scene: True``)
 HISTORY_WINDOW = "history_window"  # [H] int64, the window of each distinct history
 HISTORY_CUT = "history_cut"  # [H] int64, how many of its items belong to the history, 0..n
 HISTORY_OF = "history_of"  # [B] int64, which history is the row's

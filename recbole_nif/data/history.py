@@ -122,6 +122,8 @@ class HistoryReader:
         shared = {fields.HISTORY_ITEM: self._gather[self.item_list]}
         if self.needs.history_labels:
             shared[fields.HISTORY_LABEL] = self._gather[self.label_list]
+        if self.needs.history_scenes:
+            shared[fields.HISTORY_SCENE] = self._gather[self.scene_list]
         windows = {name: gather_runs(values, starts, count, width) for name, values in shared.items()}
         batch.update(Interaction(windows))  # [U, n]
         batch[fields.HISTORY_WINDOW], batch[fields.HISTORY_CUT] = window, cut

@@ -25,16 +25,21 @@ class Needs:
     def of(cls, config) -> Needs:
         """Reads what the model class in ``config`` declares as ``needs_clicks``, ``needs_moveline``, ….
 
+        A model that declares both ``needs_clicks`` and ``needs_history_windows`` has a history per row with
+        ``encode: window`` and shared ones with ``encode: packed``.
         RecBole's own sequential CTR models (DIN, DIEN) declare nothing and always need a history.
         """
         model = config.model_class
         sequential = getattr(model, "type", None) == ModelType.SEQUENTIAL
         clicks = sequential or getattr(model, "needs_clicks", False)
         windows = config["encode"] if getattr(model, "needs_history_windows", False) else None
+        scenes = clicks and bool(config["history_scene"])
+        if clicks and windows:
+            clicks, windows = windows == "window", windows if windows == "packed" else None
         return cls(
             clicks=clicks,
             history_labels=bool(clicks or windows) and config["history"] == "all_with_label",
-            history_scenes=clicks and bool(config["history_scene"]),
+            history_scenes=scenes,
             history_windows=windows,
             moveline=getattr(model, "needs_moveline", False),
             pairs=getattr(model, "needs_pairs", False)

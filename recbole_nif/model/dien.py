@@ -1,18 +1,27 @@
 """NIFDIEN: the Deep Interest Evolution Network, on the rows and features of this project."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recbole_nif.data.fields import (
+    HISTORY_CUT,
+    HISTORY_ITEM,
+    HISTORY_LABEL,
+    HISTORY_OF,
+    HISTORY_SCENE,
+    HISTORY_WINDOW,
+)
 from recbole_nif.errors import UserError
 from recbole_nif.model.base import UserState
 from recbole_nif.model.click_history import ClickHistoryModel
 from recbole_nif.model.layers.embedding import initialize, pick
 from recbole_nif.model.layers.mlp import MLP
 from recbole_nif.model.layers.recurrent import GRU, AttentionalGRU
+from recbole_nif.model.layers.row_groups import RowGroups
 from recbole_nif.model.layers.target_attention import TargetAttention, masked_softmax, positions_of
 
 CLICKED = 2  # in the label history: 0 is padding
@@ -22,8 +31,15 @@ CLICKED = 2  # in the label history: 0 is padding
 class DIENState(UserState):
     """A user as DIEN sees one: features and the interest after every event of the history."""
 
-    interests: Tensor  # [S, L, hidden_size]
-    mask: Tensor  # [S, L] bool, True where there is an event
+    interests: Tensor  # [S, L, hidden_size]; encode packed: [U, L, hidden_size], of all windows
+    mask: Tensor  # [S, L] bool, True where there is an event of the state's own history
+    window: Tensor | None = None  # encode packed: [S] int64, the window that each state reads
+
+    def select(self, rows: Tensor | None) -> "DIENState":
+        if rows is None or self.window is None:
+            return super().select(rows)
+        user, mask, window = (t.index_select(0, rows) for t in (self.user, self.mask, self.window))
+        return replace(self, user=user, mask=mask, window=window)
 
 
 class NIFDIEN(ClickHistoryModel):
@@ -37,10 +53,22 @@ class NIFDIEN(ClickHistoryModel):
 
     h'_T * W e_v is ours, so that NIFDIEN and NIFDIN read out an interest alike. The MLP is the activation
     unit of DIN, as in RecBole and the authors' code. An empty history gives h'_T = 0.
+
+    With ``encode: window`` every row has its own history, as in the paper. With ``packed`` (ours) the
+    histories of a user's rows are prefixes of common windows, which begin on a grid: the extractor and the
+    auxiliary loss run once per window, and so does what the evolution makes of its inputs alone. An h_t has
+    seen the events up to t only, so that no row reads an event behind its own history.
     """
+
+    needs_history_windows = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
+        self.packed = config["encode"] == "packed"
+        if self.packed:
+            self.history_field = HISTORY_ITEM
+            self.history_label_field = HISTORY_LABEL
+            self.history_scene_field = HISTORY_SCENE
         size = config["hidden_size"]
         self.alpha = config["alpha"]
         self.extractor = GRU(self.item_dim, size)
@@ -74,24 +102,34 @@ class NIFDIEN(ClickHistoryModel):
         return self._extract(batch, *self.history_items(batch))
 
     def _extract(self, batch, items: Tensor, mask: Tensor) -> DIENState:
-        interests = self.extractor(self.history_events(batch, items), mask)  # [B, L, hidden_size]
-        return DIENState(user=self.embed_user(batch), interests=interests, mask=mask)
+        interests = self.extractor(self.history_events(batch, items), mask)  # [B or U, L, hidden_size]
+        user, window = self.embed_user(batch), None
+        if self.packed:
+            window, cut = (batch[name][batch[HISTORY_OF]] for name in (HISTORY_WINDOW, HISTORY_CUT))  # [B]
+            mask = torch.arange(mask.shape[1], device=mask.device) < cut.unsqueeze(1)  # [B, L]
+        return DIENState(user, interests, mask, window)
 
     def score(self, state: DIENState, candidates, rows: Tensor | None = None) -> Tensor:
         """Logits [N] of the items and contexts in ``candidates``; ``rows`` [N] names the state of each."""
         state = state.select(rows)
         target = self.embed_items(candidates[self.item_field])  # [N, item_dim]
         query = self.query(target)  # [N, hidden_size]
-        attention = self.attention(query, state.interests, state.mask)
-        interest = self.evolution(state.interests, attention, state.mask)  # [N, hidden_size]
+        attention = self.attention(query, state)  # [N, L]
+        interest = self.evolution(state.interests, attention, state.mask, state.window)  # [N, hidden_size]
         features = [interest, target, interest * query, state.user, self.embed_context(candidates)]
         return self.mlp(torch.cat(features, dim=-1)).squeeze(-1)
 
-    def attention(self, query: Tensor, interests: Tensor, mask: Tensor) -> Tensor:
+    def attention(self, query: Tensor, state: DIENState) -> Tensor:
         """a_t [N, L], which sum to 1 over a history that is not empty."""
+        interests, window = state.interests, state.window
         if self.unit is not None:
-            return self.unit.weights(query, interests, mask)
-        return masked_softmax(torch.bmm(interests, query.unsqueeze(-1)).squeeze(-1), mask)
+            own = interests if window is None else interests.index_select(0, window)  # [N, L, hidden_size]
+            return self.unit.weights(query, own, state.mask)
+        if window is None:
+            return masked_softmax(torch.bmm(interests, query.unsqueeze(-1)).squeeze(-1), state.mask)
+        groups = RowGroups.of(window, len(interests))
+        keys = interests.index_select(0, groups.window).transpose(1, 2)  # [G, hidden_size, L]
+        return masked_softmax(groups.collect(torch.bmm(groups.spread(query), keys)), state.mask)
 
     def loss_terms(self, batch) -> dict[str, Tensor]:
         """Cross-entropy, and in training the weighted auxiliary loss."""

@@ -4,7 +4,8 @@ python -m tests.benchmarks.dien [--dataset=ml-1m] [--steps=8] [--out=FILE.json]
 
 Both sides read the same batches (batch 1024, clicks-only history of 50); recbole.DIEN always has its
 defaults and trains a third of the steps. Against it: NIFDIEN with the same layer sizes, then with the
-paper's attention and auxiliary loss in place of MLPs, then with its own defaults.
+paper's attention and auxiliary loss in place of MLPs, each with a history per row and with packed ones, then
+with its own defaults, which are packed, and with a history per row.
 Target: 20x with both defaults.
 """
 
@@ -22,9 +23,14 @@ EQUAL = {
     "attention_mlp_hidden_size": [256, 256, 256],
     "auxiliary_mlp_hidden_size": [256, 256, 256],
 }
+BILINEAR = "equal sizes, bilinear attention and auxiliary loss"
+WINDOW = {"encode": "window"}  # every row has a history of its own
 SIDES = {
-    "equal sizes (same layer sizes)": EQUAL,
-    "equal sizes, bilinear attention and auxiliary loss": SIZES,
+    "equal sizes (same layer sizes), window": EQUAL | WINDOW,
+    "equal sizes (same layer sizes), packed": EQUAL,
+    f"{BILINEAR}, window": SIZES | WINDOW,
+    f"{BILINEAR}, packed": SIZES,
+    "defaults but window (different architectures)": WINDOW,
     "defaults (different architectures)": {},
 }
 

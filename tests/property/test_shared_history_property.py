@@ -18,7 +18,7 @@ def reader(log, form: str, length: int, stride: int | None, kind: str) -> Histor
     config = fake_config(
         MAX_ITEM_LIST_LENGTH=length, history_stride=stride, history=kind, NEG_PREFIX="neg_", seed=0
     )
-    needs = Needs(history_windows=form, history_labels=kind == "all_with_label")
+    needs = Needs(history_windows=form, history_labels=kind == "all_with_label", history_scenes=True)
     return HistoryReader(
         SimpleNamespace(config=config, event_log=log, needs=needs, iid_field="item_id", label_field="label")
     )
@@ -52,6 +52,8 @@ def test_every_row_reads_its_own_last_events_and_nothing_else(data):
         assert min(len(events), length - step + 1) <= cut <= min(len(events), length)
         items = batch[fields.HISTORY_ITEM][window][:cut]
         assert items.tolist() == log.item[events[len(events) - cut :]].tolist()
+        scenes = batch[fields.HISTORY_SCENE][window][:cut]
+        assert scenes.tolist() == log.scene[events[len(events) - cut :]].tolist()
         if kind == "all_with_label":
             labels = batch[fields.HISTORY_LABEL][window][:cut]
             assert labels.tolist() == (1 + log.label[events[len(events) - cut :]]).tolist()

@@ -6,6 +6,7 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 
+from recbole_nif.data import fields
 from recbole_nif.errors import UserError
 from recbole_nif.model import dien
 from recbole_nif.model.dien import NIFDIEN
@@ -34,6 +35,9 @@ OPTIONS = [
     {"alpha": 0.0},
     {"history": "all_with_label", "history_scene": True},
 ]
+
+
+UNUSED = {"allow_unused": True, "materialize_grads": True}
 
 
 def make_dien(**overrides) -> NIFDIEN:
@@ -83,6 +87,60 @@ def test_the_logit_is_that_computed_by_hand(monkeypatch):
     logits = model(fake_batch())
     assert logits[0].item() == pytest.approx(evolved + 4 + 100 * evolved * 0.8, rel=1e-5)
     assert logits[1].item() == pytest.approx(10 * 0.5)  # an empty history: only the target counts
+
+
+def packed_batch() -> Interaction:
+    """The rows of ``fake_batch``, whose histories are now prefixes of two windows with later events."""
+    batch = fake_batch()
+    shared = {
+        fields.HISTORY_ITEM: torch.tensor([[1, 2, 3, 4], [6, 2, 0, 0]]),
+        fields.HISTORY_LABEL: torch.tensor([[2, 2, 1, 2], [1, 2, 0, 0]]),
+        fields.HISTORY_SCENE: torch.tensor([[1, 2, 3, 1], [3, 2, 0, 0]]),
+        fields.HISTORY_WINDOW: torch.tensor([1, 0, 1]),
+        fields.HISTORY_CUT: torch.tensor([1, 3, 0]),
+        fields.HISTORY_OF: torch.tensor([1, 2, 0]),
+    }
+    batch.update(Interaction(shared))
+    return batch
+
+
+@pytest.mark.parametrize("overrides", OPTIONS)
+def test_packed_histories_score_and_learn_as_those_of_single_rows(overrides):
+    results = {}
+    for encode, batch in (("window", fake_batch()), ("packed", packed_batch())):
+        model = make_dien(encode=encode, **overrides)
+        logits = model(batch)
+        gradients = torch.autograd.grad(model.click_loss(logits, batch), list(model.parameters()), **UNUSED)
+        results[encode] = [logits, *gradients]
+    for one, other in zip(results["window"], results["packed"], strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("overrides", OPTIONS)
+def test_a_packed_row_ignores_what_lies_behind_its_history(overrides):
+    model = make_dien(encode="packed", **overrides).eval()
+    later = packed_batch()
+    later[fields.HISTORY_ITEM] = torch.tensor([[1, 2, 3, 5], [6, 4, 1, 0]])
+    later[fields.HISTORY_LABEL] = torch.tensor([[2, 2, 1, 1], [1, 1, 1, 0]])
+    later[fields.HISTORY_SCENE] = torch.tensor([[1, 2, 3, 3], [3, 1, 1, 0]])
+    assert torch.equal(model(later), model(packed_batch()))
+
+
+def test_a_packed_state_scores_many_candidates():
+    model = make_dien(encode="packed").eval()
+    candidates = Interaction({"item_id": torch.tensor([1, 2, 3, 4]), "hour": torch.tensor([1, 1, 2, 3])})
+    rows = torch.tensor([2, 0, 0, 1])
+    packed = model.score(model.encode_user(packed_batch()), candidates, rows)
+    alone = make_dien(encode="window").eval()
+    assert torch.allclose(packed, alone.score(alone.encode_user(fake_batch()), candidates, rows), atol=1e-6)
+
+
+def test_packed_windows_have_one_auxiliary_loss_each(monkeypatch):
+    h1, h2, h3 = interests_by_hand()
+    pairs = [(h1, 0.2), (h2, 0.3), (h3, 0.4), (tanh(0.6) / 2, 0.2)]
+    losses = [loss_by_hand(5 * h * item, 1) + loss_by_hand(5 * h * 0.5, 0) for h, item in pairs]
+    terms = simple_dien(monkeypatch, encode="packed").loss_terms(packed_batch())
+    assert terms["aux"].item() == pytest.approx(sum(losses) / 8, rel=1e-5)
 
 
 def loss_by_hand(z: float, label: int) -> float:

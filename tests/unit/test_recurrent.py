@@ -76,6 +76,31 @@ class TestEveryKind:
         assert torch.autograd.gradcheck(run, (*given, *values))
 
 
+WINDOW = torch.tensor([1, 0, 1, 1])  # of three windows, the last of which nobody reads
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS.keys())
+@pytest.mark.parametrize("kind", ATTENTIONAL)
+class TestSequencesThatShareWindows:
+    def windows(self, mask):
+        torch.manual_seed(2)
+        return torch.randn(3, mask.shape[1], D, dtype=torch.double, requires_grad=True)
+
+    def test_equal_sequences_with_a_copy_of_their_own(self, kind, mask):
+        layer, x, a = make(kind), self.windows(mask), inputs(kind, mask)[1]
+        assert torch.allclose(layer(x, a, mask, WINDOW), layer(x[WINDOW], a, mask), atol=1e-12)
+
+    def test_have_the_gradients_of_finite_differences(self, kind, mask):
+        layer, x, a = make(kind), self.windows(mask), inputs(kind, mask)[1]
+        names = [name for name, _ in layer.named_parameters()]
+        values = [value.detach().clone().requires_grad_() for value in layer.parameters()]
+
+        def run(x, a, *parameters):
+            return functional_call(layer, dict(zip(names, parameters, strict=True)), (x, a, mask, WINDOW))
+
+        assert torch.autograd.gradcheck(run, (x, a, *values))
+
+
 def test_a_gru_is_torchs_whose_update_gate_says_what_to_keep():
     ours, theirs = make("GRU"), torch.nn.GRU(D, H, batch_first=True).double()
     sign = torch.tensor([1.0, -1.0, 1.0], dtype=torch.double).repeat_interleave(H)  # of r, u, n

@@ -14,6 +14,7 @@ attention a of a step:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -67,14 +68,22 @@ class AttentionalGRU(nn.Module):
         self.input = nn.Linear(input_size, n_gates * hidden_size)  # rows: r, u (not AGRU), n
         self.recurrent = nn.Linear(hidden_size, n_gates * hidden_size, bias=False)
 
-    def forward(self, x: Tensor, attention: Tensor, mask: Tensor) -> Tensor:
-        """``x`` [B, L, D], ``attention`` [B, L], ``mask`` [B, L], True = step -> [B, H]; empty rows: 0."""
+    def forward(self, x: Tensor, attention: Tensor, mask: Tensor, window: Tensor | None = None) -> Tensor:
+        """``x`` [B, L, D], ``attention`` [B, L], ``mask`` [B, L], True = step -> [B, H]; empty rows: 0.
+
+        With ``window`` [B] int64 sequence b reads window ``window[b]`` of ``x`` [U, L, D].
+        """
         steps = Steps.of(mask)
-        inputs, valid = steps.pack(x), steps.pack(mask.to(x.dtype))  # [P, D], [P]
+        valid = steps.pack(mask.to(x.dtype))  # [P]
         scale = steps.pack(attention.to(x.dtype)) * valid
-        if self.kind == "AIGRU":
-            inputs, scale = inputs * scale.unsqueeze(1), valid
-        states = recur(self.input(inputs), self.recurrent.weight, scale, steps.counts)  # [P, H]
+        if window is not None and self.kind != "AIGRU":  # W x is the same for all that read x
+            projected, places = self.input(x.flatten(0, 1)), steps.places(window)  # [U * L, GH], [P]
+        else:
+            inputs, places = steps.pack(x if window is None else x.index_select(0, window)), None  # [P, D]
+            if self.kind == "AIGRU":
+                inputs, scale = inputs * scale.unsqueeze(1), valid
+            projected = self.input(inputs)  # [P, GH]
+        states = recur(projected, self.recurrent.weight, scale, steps.counts, places)  # [P, H]
         return steps.final(states)
 
 
@@ -125,6 +134,11 @@ class Steps:
         """[B, L, ...] -> [P, ...]."""
         return pick(x.flatten(0, 1), self.positions)
 
+    def places(self, window: Tensor) -> Tensor:
+        """Where each step lies in flattened windows [U, L] of which sequence b reads ``window[b]``; [P]."""
+        row, time = self.positions // self.shape[1], self.positions % self.shape[1]
+        return window.index_select(0, row) * self.shape[1] + time
+
     def unpack(self, x: Tensor) -> Tensor:
         """[P, H] -> [B, L, H], zeros where there is no step."""
         n_rows, n_steps = self.shape
@@ -138,14 +152,17 @@ class Steps:
         return x.index_select(0, self.last) * self.nonempty.unsqueeze(1)
 
 
-def recur(projected: Tensor, weight: Tensor, scale: Tensor, counts: Sequence[int]) -> Tensor:
+def recur(
+    projected: Tensor, weight: Tensor, scale: Tensor, counts: Sequence[int], places: Tensor | None = None
+) -> Tensor:
     """The states after every step, from zero; half precision is computed in float32.
 
     Args:
-        projected: [P, GH], W x + b of the gates r, u, n (G = 3), or of r and n (G = 2, no update gate).
+        projected: [V, GH], W x + b of the gates r, u, n (G = 3), or of r and n (G = 2, no update gate).
         weight: [GH, H], U of the same gates.
         scale: [P], s of each step, or what replaces the update gate.
         counts: sequences in each step, not increasing; their sum is P.
+        places: [P] int64, which of ``projected`` each step reads; None = one after the other (V = P).
 
     Returns:
         [P, H]
@@ -153,7 +170,7 @@ def recur(projected: Tensor, weight: Tensor, scale: Tensor, counts: Sequence[int
     half = (torch.half, torch.bfloat16)
     tensors = (t.float() if t.dtype in half else t for t in (projected, weight, scale))
     with torch.autocast(projected.device.type, enabled=False):
-        return _Recurrence.apply(*tensors, counts)
+        return _Recurrence.apply(*tensors, counts, places)
 
 
 class _Recurrence(torch.autograd.Function):
@@ -167,65 +184,98 @@ class _Recurrence(torch.autograd.Function):
         dL/du  = g s (n - h) u (1 - u)
         dL/dh  = g (1 - s u) + dr U_r + du U_u + (dn r) U_n
 
-    Each step works on slices that fit into a processor's cache, which whole [P, H] tensors do not.
+    Each step works on slices that fit into a processor's cache, which whole [P, H] tensors do not: it gathers
+    its own inputs from ``projected`` and adds its own gradients there. Its gates lie one behind the other,
+    [G, count, H], since what is contiguous is computed faster.
     """
 
     @staticmethod
-    def forward(ctx, projected, weight, scale, counts):
+    def forward(ctx, projected, weight, scale, counts, places):
         size = weight.shape[1]
-        gates = torch.empty_like(projected)  # r, u and n of all steps
-        states = projected.new_empty(len(projected), size)
-        state = projected.new_zeros(counts[0] if counts else 0, size)
-        steps = zip(*(t.split(counts) for t in (projected, scale.unsqueeze(1), gates, states)), strict=True)
+        inputs = projected.unflatten(1, (-1, size)).transpose(0, 1)  # [G, V, H]
+        if places is None:
+            inputs = inputs.split(counts, dim=1)
+        else:
+            inputs = map(partial(inputs.contiguous().index_select, 1), places.split(counts))
+        recurrent = weight.unflatten(0, (-1, size)).transpose(1, 2)  # [G, H, H]
+        gates = projected.new_empty(len(scale) * len(weight))  # r, u and n of all steps
+        states = projected.new_empty(len(scale), size)
+        state, buffer = projected.new_zeros(2, counts[0] if counts else 0, size)
+        steps = zip(
+            inputs,
+            scale.unsqueeze(1).split(counts),
+            _blocks(gates, counts, len(recurrent)),
+            states.split(counts),
+            strict=True,
+        )
         for x, s, gate, after in steps:
-            before = state[: len(x)]
-            inner = before @ weight.t()  # [count, GH]
-            torch.add(x[:, :-size], inner[:, :-size], out=gate[:, :-size]).sigmoid_()
-            r, u, n = _named(gate, size)
-            torch.addcmul(x[:, -size:], r, inner[:, -size:], out=n).tanh_()
-            state = torch.lerp(before, n, s if u is None else s * u, out=after)
-        ctx.counts = counts
-        ctx.save_for_backward(weight, scale, gates, states)
+            before, inner = state[: len(s)], buffer[: len(s)]
+            r, *u, n = gate.unbind()
+            torch.mm(before, recurrent[-1], out=inner)
+            all_before = before.expand(len(gate) - 1, -1, -1)
+            torch.baddbmm(x[:-1], all_before, recurrent[:-1], out=gate[:-1]).sigmoid_()
+            torch.addcmul(x[-1], r, inner, out=n).tanh_()
+            state = torch.lerp(before, n, torch.mul(s, u[0], out=inner) if u else s, out=after)
+        ctx.counts, ctx.n_projected = counts, len(projected)
+        ctx.save_for_backward(weight, scale, gates, states, places)
         return states
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        weight, scale, gates, states = ctx.saved_tensors
+        weight, scale, gates, states, places = ctx.saved_tensors
+        counts, size = ctx.counts, weight.shape[1]
+        grad_projected = grad.new_zeros(ctx.n_projected, len(weight))
+        if places is None:
+            grad_gates, places = grad_projected.split(counts), [None] * len(counts)
+        else:
+            buffer = grad.new_empty(counts[0] if counts else 0, len(weight))
+            grad_gates, places = [buffer[:count] for count in counts], places.split(counts)
+        grad_scale, grad_weight = torch.empty_like(scale), torch.zeros_like(weight)
+        start = states.new_zeros(counts[0] if counts else 0, size)
+        grad_state = torch.zeros_like(start)  # zero for the sequences that have ended
+        steps = zip(
+            grad.split(counts),
+            scale.unsqueeze(1).split(counts),
+            _blocks(gates, counts, len(weight) // size),
+            [start, *states.split(counts)][: len(counts)],
+            grad_gates,
+            grad_scale.unsqueeze(1).split(counts),
+            places,
+            strict=True,
+        )
         with torch.autocast(grad.device.type, enabled=False):
-            return *_walk_back(grad, weight, scale.unsqueeze(1), gates, states, ctx.counts), None
+            for above, s, gate, before, grad_gate, grad_s, place in reversed(list(steps)):
+                g, before = grad_state[: len(s)].add_(above), before[: len(s)]
+                _step_back(g, weight, s, gate, before, grad_weight, grad_gate, grad_s)
+                if place is not None:
+                    grad_projected.index_add_(0, place, grad_gate)
+        return grad_projected, grad_weight, grad_scale, None, None
 
 
-def _walk_back(grad, weight, scale, gates, states, counts) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of ``projected``, ``weight`` and ``scale``; ``grad`` is that of the states."""
+def _step_back(g, weight, s, gate, before, grad_weight, grad_gate, grad_s) -> None:
+    """One step: turns ``g`` into the gradient of the state ``before``, writes or adds to the others."""
     size = weight.shape[1]
-    grad_projected, grad_scale = torch.empty_like(gates), torch.empty_like(scale)
-    grad_weight = torch.zeros_like(weight)
-    start = states.new_zeros(counts[0] if counts else 0, size)
-    grad_state = torch.zeros_like(start)  # zero for the sequences that have ended
-    befores = [start, *states.split(counts)[:-1]]
-    steps = zip(*(t.split(counts) for t in (grad, scale, gates, grad_projected, grad_scale)), strict=True)
-    for before, (above, s, gate, grad_gate, grad_s) in reversed(list(zip(befores, steps, strict=False))):
-        before = before[: len(gate)]
-        g = grad_state[: len(gate)].add_(above)
-        r, u, n = _named(gate, size)
-        dr, du, last = _named(grad_gate, size)
-        su = s if u is None else s * u
-        change = g * (n - before)
-        dn = tanh_backward(g * su, n)
-        torch.mul(dn, r, out=last)  # for the products with U; the input's gradient is dn
-        sigmoid_backward(dn * (before @ weight[-size:].t()), r, grad_input=dr)
-        if u is not None:
-            sigmoid_backward(change * s, u, grad_input=du)
-            change *= u
-        torch.sum(change, 1, keepdim=True, out=grad_s)
-        grad_weight.addmm_(grad_gate.t(), before)
-        g.addcmul_(g, su, value=-1).addmm_(grad_gate, weight)
-        last.copy_(dn)
-    return grad_projected, grad_weight, grad_scale.squeeze(1)
+    r, *u, n = gate.unbind()
+    dr, *du, last = grad_gate.split(size, dim=1)
+    su = s * u[0] if u else s
+    change = (n - before).mul_(g)
+    dn = tanh_backward(g * su, n)
+    sigmoid_backward((before @ weight[-size:].t()).mul_(dn), r, grad_input=dr)
+    if u:
+        sigmoid_backward(change * s, u[0], grad_input=du[0])
+        change.mul_(u[0])
+    torch.sum(change, 1, keepdim=True, out=grad_s)
+    torch.mul(dn, r, out=last)  # for the products with U; the input's gradient is dn
+    grad_weight.addmm_(grad_gate.t(), before)
+    g.addcmul_(g, su, value=-1).addmm_(grad_gate, weight)
+    last.copy_(dn)
 
 
-def _named(gates: Tensor, size: int) -> tuple[Tensor, Tensor | None, Tensor]:
-    """The columns of r, u (None if there is no update gate) and n."""
-    n_gates = gates.shape[1] // size
-    return gates[:, :size], gates[:, size:-size] if n_gates > 2 else None, gates[:, -size:]
+def _blocks(gates: Tensor, counts: Sequence[int], n_gates: int) -> list[Tensor]:
+    """What each step holds of the flat ``gates``, [G, count, H]."""
+    width = gates.numel() // max(1, sum(counts))
+    return [
+        block.view(n_gates, n, -1)
+        for block, n in zip(gates.split([width * n for n in counts]), counts, strict=True)
+    ]
