@@ -21,6 +21,12 @@ Trains a click model on a dataset, evaluates it and writes a run folder.
   --KEY=VALUE              any key of props/overall.yaml, of the model's or the dataset's YAML or of RecBole;
                            nested keys by dots: --eval_args.order=RO
   --resume RUN_FOLDER      go on with a run that was stopped or killed
+  --sweep FILE             many runs: a YAML file, or a shipped one (quick, genci_table3, amen_ablation, ...);
+                           started again it goes on, started several times the processes divide the runs
+       --dry_run           only lists the runs
+       --storage PLACE     account of the runs: a file (default: in the sweep's folder) or an optuna URL
+       --retry_failed      do again what failed with an error
+       --save_tuned[=DIR]  winners of searches go to DIR too (default: props/tuned, where runs find them)
   --list_models            names of all models
   --version                version of recbole_nif
   -h, --help               this text
@@ -75,6 +81,8 @@ def _dispatch(argv: list[str]) -> int:
         print(HELP)
     elif "--version" in argv:
         print(f"recbole_nif {__version__}")
+    elif any(option.partition("=")[0] == "--sweep" for option in argv):
+        return importlib.import_module("recbole_nif.sweep.command").main(argv)
     elif "--list_models" in argv:
         from recbole_nif.registry import SHORT_NAMES, model_names
 

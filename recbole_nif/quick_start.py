@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ def run_recbole_nif(
     config_dict: Mapping[str, Any] | None = None,
     argv: Sequence[str] = (),
     saved: bool = True,
+    callback: Callable[[int, float], None] | None = None,
 ) -> dict:
     """Trains and tests a model, all stages, and writes a run folder.
 
@@ -39,6 +40,8 @@ def run_recbole_nif(
     Args:
         model, dataset, config_file_list, config_dict, argv: as in ``NIFConfig``.
         saved: whether to write checkpoints.
+        callback: called with (epoch, validation score) after each validation of the last stage; what it
+            raises ends the run.
 
     Returns:
         RecBole's four keys (``best_valid_score``, ``valid_score_bigger``, ``best_valid_result``,
@@ -57,7 +60,7 @@ def run_recbole_nif(
         for note in config.notes:
             logger.info(note)
         with clock.part("total"):
-            views, trainer = _train_and_test(config, clock, saved)
+            views, trainer = _train_and_test(config, clock, saved, callback)
         durations = clock.seconds | {report.name: report.seconds for report in trainer.reports}
         record = result_record(config, views, trainer, durations)
         if views[0].needs.semantic_ids and folder.writes:
@@ -73,7 +76,7 @@ def run_recbole_nif(
 
 
 def _train_and_test(
-    config: NIFConfig, clock: "Stopwatch", saved: bool
+    config: NIFConfig, clock: "Stopwatch", saved: bool, callback: Callable[[int, float], None] | None
 ) -> tuple[list[CTRDataset], NIFTrainer]:
     """The run itself: the three views of the data, and the trainer with its reports and test scores."""
     init_seed(config["seed"], config["reproducibility"])
@@ -88,7 +91,7 @@ def _train_and_test(
     network = config.model_class(config, views[0]).to(config["device"])
     logger.info(network)
     trainer, show = NIFTrainer(config, network), config["show_progress"]
-    trainer.fit(train_data, valid_data, saved=saved, show_progress=show)
+    trainer.fit(train_data, valid_data, saved=saved, show_progress=show, callback_fn=callback)
     if trainer.plan[-1] != "pretrain":
         with clock.part("evaluate"):
             trainer.evaluate(test_data, load_best_model=False, show_progress=show)

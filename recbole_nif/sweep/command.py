@@ -1,0 +1,87 @@
+"""``recbole-nif --sweep=FILE``: plans, does and publishes many runs."""
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from optuna.exceptions import StorageInternalError
+from optuna.trial import TrialState
+
+from recbole_nif.config_parsing import parse_argv
+from recbole_nif.errors import UserError
+from recbole_nif.resources import props_dir
+from recbole_nif.sweep.ledger import Ledger
+from recbole_nif.sweep.outcome import write_tables, write_winners
+from recbole_nif.sweep.plan import Sweep
+from recbole_nif.sweep.screen import heading, listing, progress
+from recbole_nif.sweep.sweep_file import find_sweep, read_sweep
+from recbole_nif.sweep.work import work
+
+JOURNAL = "journal.log"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise UserError(f"--sweep: {message}; recbole-nif --help shows the options.")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Does the sweep that ``argv`` names; 1 if a run of it has failed, else 0.
+
+    Raises:
+        UserError: a mistake in the options, the sweep file or the storage.
+        KeyboardInterrupt: after Ctrl-C; says how to go on.
+    """
+    options, settings = parse(argv)
+    file = find_sweep(options.sweep)
+    sweep = read_sweep(file, parse_argv(settings))
+    if options.dry_run:
+        print(listing(sweep))
+        return 0
+    try:
+        return _do(sweep, options)
+    except StorageInternalError as error:
+        raise UserError(f"The storage does not answer ({error}): start the sweep again to go on.") from error
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"The sweep was interrupted; go on with the same command: {' '.join(argv)}"
+        ) from None
+
+
+def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The sweep's own options, and the options that belong to the configuration of all its runs."""
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--sweep", required=True)
+    parser.add_argument("--storage")
+    parser.add_argument("--dry_run", action="store_true")
+    parser.add_argument("--retry_failed", action="store_true")
+    parser.add_argument("--save_tuned", type=Path, nargs="?", const=props_dir() / "tuned")
+    return parser.parse_known_args(argv)
+
+
+def _do(sweep: Sweep, options: argparse.Namespace) -> int:
+    sweep.folder.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger(sweep, options.storage or str(sweep.folder / JOURNAL))
+    if options.retry_failed:
+        ledger.retry_failed()
+    print(heading(sweep))
+    work(sweep, ledger, lambda now: _show(progress(sweep, ledger, now)))
+    print(write_tables(sweep, ledger).read_text(encoding="utf-8"))
+    targets = [sweep.folder / "tuned", *([options.save_tuned] if options.save_tuned else [])]
+    for file in [sweep.folder / "results.md", *write_winners(sweep, ledger, targets)]:
+        print(file)
+    states = {trial.state for part in sweep.parts for trial in ledger.trials(part)}
+    return int(TrialState.FAIL in states)
+
+
+def _show(screen: str) -> None:
+    """One screen on a terminal, its first and last lines elsewhere."""
+    if sys.stdout.isatty():
+        width, height = shutil.get_terminal_size()
+        lines = [line[: width - 1] for line in screen.splitlines()[: height - 1]]
+        print("\x1b[2J\x1b[H" + os.linesep.join(lines), flush=True)
+    else:
+        print(" | ".join(screen.splitlines()[1:]), flush=True)
