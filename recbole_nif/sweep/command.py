@@ -4,10 +4,11 @@ import argparse
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.trial import TrialState
 
 from recbole_nif.config_parsing import parse_argv
@@ -35,6 +36,8 @@ def main(argv: Sequence[str]) -> int:
         UserError: a mistake in the options, the sweep file or the storage.
         KeyboardInterrupt: after Ctrl-C; says how to go on.
     """
+    # Heartbeats and queueing again, which optuna has had for years.
+    warnings.filterwarnings("ignore", category=ExperimentalWarning)
     options, settings = parse(argv)
     file = find_sweep(options.sweep)
     sweep = read_sweep(file, parse_argv(settings))

@@ -7,7 +7,6 @@ gone; with a database, optuna's heartbeats tell after a few minutes. Either way 
 again with its values, so that its run goes on in its old folder.
 """
 
-import warnings
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -33,10 +32,6 @@ ERROR = "error"  # one line, where its run failed; a failed trial without it los
 SURPLUS = "surplus"  # several machines asked a database for the last place at once; it was not run
 FOLDER = "folder"  # name of its run's folder
 
-warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of the two next lines, for years
-REQUEUE = RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
-retry_history = RetryHeartbeatStaleTrialCallback.retry_history
-
 
 class RunFailed(Exception):
     """A run ended with an error, told in one line; the sweep goes on."""
@@ -55,6 +50,7 @@ class Ledger:
     def __init__(self, sweep: Sweep, place: str):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.sweep = sweep
+        self._requeue = RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
         self._locks = None if "://" in place else Path(f"{place}.locks").absolute()
         try:
             storage = _open(place)
@@ -81,7 +77,7 @@ class Ledger:
     def trials(self, part: Part) -> list[FrozenTrial]:
         """The part's trials, without those that another one has replaced."""
         trials = self._studies[part.study].get_trials(deepcopy=False)
-        replaced = {number for trial in trials for number in retry_history(trial)}
+        replaced = {number for trial in trials for number in self._requeue.retry_history(trial)}
         return [
             trial for trial in trials if trial.number not in replaced and not trial.user_attrs.get(SURPLUS)
         ]
@@ -127,7 +123,7 @@ class Ledger:
             with self._lock("claim"):
                 for trial in self.trials(part):
                     if trial.state == TrialState.FAIL:
-                        REQUEUE(self._studies[part.study], trial)
+                        self._requeue(self._studies[part.study], trial)
 
     def _has_place(self, part: Part) -> bool:
         trials = self.trials(part)
@@ -142,7 +138,7 @@ class Ledger:
                 study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         for trial in self.trials(part):
             if trial.state == TrialState.FAIL and not trial.user_attrs.get(ERROR):
-                REQUEUE(study, trial)
+                self._requeue(study, trial)
 
     def _is_dead(self, part: Part, trial: FrozenTrial) -> bool:
         if self._locks is None:

@@ -17,8 +17,8 @@ budget: {trials: 30, hours: 8}        # runs of each search; after that time no 
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +38,15 @@ from recbole_nif.registry import resolve_model
 from recbole_nif.resources import props_dir
 from recbole_nif.sweep.plan import Part, Sweep, grid_size
 
+NUMBER = int | float
 KINDS = {
     "description": str, "models": list, "datasets": list, "splits": list, "seeds": list, "settings": dict,
     "grid": dict, "search": dict, "metric": str, "prune": bool, "budget": dict, "optional": bool,
-    "trials": int, "hours": float,
+    "trials": int, "hours": NUMBER, "low": NUMBER, "high": NUMBER, "log": bool, "step": NUMBER,
 }  # fmt: skip
-FILE_KEYS = [key for key in KINDS if key not in ("optional", "trials", "hours")]
+WORDS = KIND_NAMES | {NUMBER: KIND_NAMES[float], list: "a list"}
+FILE_KEYS = tuple(KINDS)[: tuple(KINDS).index("optional")]
 ENTRY_KEYS = ("grid", "search", "optional")
-RANGE_KEYS = ("low", "high", "log", "step")
 SAID_ELSEWHERE = {
     "model": "models", "dataset": "datasets", "split_preset": "splits", "seed": "seeds",
     "valid_metric": "metric", "run_dir": "--checkpoint_dir on the command line",
@@ -70,163 +71,185 @@ def read_sweep(file: Path, given: Mapping[str, Any]) -> Sweep:
     Raises:
         UserError: unknown keys or models, wrong kinds of values, nothing to run.
     """
-    values = load_yaml(file)
-    _check_kinds(file, "", values, FILE_KEYS)
-    for key in ("models", "datasets"):
-        if not values.get(key):
-            raise UserError(f"{file} names no {key}: add a line '{key}: [NAME, ...]'.")
-    budget = values.get("budget", {})
-    _check_kinds(file, "budget.", budget, ("trials", "hours"))
-    folder = Path(given.get("checkpoint_dir") or "saved") / "sweeps" / file.stem
-    sweep = Sweep(
-        name=file.stem,
-        folder=folder,
-        description=values.get("description", ""),
-        parts=[],
-        missing=[],
-        metric=values.get("metric", "AUC"),
-        prune=values.get("prune", True),
-        hours=budget.get("hours"),
-    )
-    for entry in values["models"]:
-        for data in values["datasets"]:
-            _add_entry(
-                sweep, file, values, _named(file, "models", entry), _named(file, "datasets", data), given
-            )
-    twice = _repeated([part.study for part in sweep.parts])
-    if twice:
-        raise UserError(f"{file} asks twice for {twice.rpartition(' ')[0]}: leave one of the two out.")
-    return sweep
+    return _Reader(file, given).sweep()
 
 
-def _add_entry(
-    sweep: Sweep, file: Path, values: dict, entry: tuple[str, dict], data: tuple[str, dict], given: Mapping
-) -> None:
-    """Adds the parts of one entry of ``models`` on one dataset, or says that its model is missing."""
-    (model, own), (dataset, of_data) = entry, data
-    where = f"models.{model}."
-    special = {key: own[key] for key in ENTRY_KEYS if key in own}
-    _check_kinds(file, where, special, ENTRY_KEYS)
-    own = {key: value for key, value in own.items() if key not in special}
-    try:
-        model = resolve_model(model).full_name
-    except UserError:
-        if not special.get("optional"):
-            raise
-        sweep.missing.append(f"{model} {dataset}")
-        return
-    settings: dict[str, Any] = {}
-    for origin, layer in (
-        ("settings", values.get("settings", {})),
-        (f"datasets.{dataset}", of_data),
-        (where, own),
-    ):
-        _check_reserved(file, origin, layer)
-        deep_merge(settings, layer)
-    deep_merge(settings, given)
-    searched = "search" in special or ("grid" not in special and bool(values.get("search")))
-    kind = "search" if searched else "grid"
-    if len({"grid", "search"} & special.keys()) == 2 or {"grid", "search"} <= values.keys():
-        raise UserError(f"{file}: give either grid or search, not both, for {model}.")
-    told = special.get(kind, values.get(kind, {}))
-    space = {key: _options(file, f"{kind}.{key}", told[key], searched) for key in told}
-    places = values.get("budget", {}).get("trials") if searched else grid_size(space)
-    if places is None:
-        raise UserError(f"{file}: a search needs a number of runs: add 'budget: {{trials: 30}}'.")
-    _check_reserved(file, kind, space)
-    for split in values.get("splits", [None]):
-        fixed = settings | {"valid_metric": sweep.metric} | ({"split_preset": split} if split else {})
-        base = _checked(file, model, dataset, fixed, space)
-        part = Part(model, dataset, base["split_preset"], 0, own, fixed, base, space, searched, places)
-        for seed in values.get("seeds", [base["seed"]]):
-            seeded = {"seed": seed}
-            sweep.parts.append(
-                replace(part, seed=seed, settings={**fixed, **seeded}, base={**base, **seeded})
-            )
+class _Reader:
+    """Reads one file; every complaint begins with its name."""
 
+    def __init__(self, file: Path, given: Mapping[str, Any]):
+        self.file, self.given, self.values = file, given, load_yaml(file)
+        self._check_keys("", self.values, FILE_KEYS)
+        for key in ("models", "datasets"):
+            if not self.values.get(key):
+                raise UserError(f"{file} names no {key}: add a line '{key}: [NAME, ...]'.")
+        self.budget = self.values.get("budget", {})
+        self._check_keys("budget.", self.budget, ("trials", "hours"))
+        self._check_fixed("the command line", {key: given[key] for key in given if key != "checkpoint_dir"})
+        self._check_fixed("settings", self.values.get("settings", {}))
 
-def _checked(file: Path, model: str, dataset: str, fixed: dict, space: dict) -> dict[str, Any]:
-    """The configuration that fixed values amount to, after a look at every value of ``space``."""
-    edges = {
-        key: list(values.choices)
-        if isinstance(values, CategoricalDistribution)
-        else [values.low, values.high]
-        for key, values in space.items()
-    }
-    try:
-        config = NIFConfig(model, dataset, config_dict=fixed)
-        for place in range(max(map(len, edges.values()), default=0)):
-            # one configuration looks at a value of every key
-            varied = {key: values[place % len(values)] for key, values in edges.items()}
-            notes = NIFConfig(model, dataset, config_dict=fixed | varied).notes
-            useless = [key for key in varied if any(note.startswith(f"{key} (") for note in notes)]
-            if useless:
-                raise UserError(f"{useless[0]} has no effect on this model: do not vary it")
-    except UserError as error:
-        raise UserError(f"{file}, {model} on {dataset}: {error}") from None
-    return {key: value for key, value in config.resolved().items() if key not in FREE_KEYS}
-
-
-def _options(file: Path, where: str, told: Any, searched: bool) -> BaseDistribution:
-    """The values of one key: a list, or in a search {low, high, log, step}."""
-    if isinstance(told, list) and told:
-        choices = [
-            value if isinstance(value, str | int | float | None) else json.dumps(value) for value in told
-        ]
-        if _repeated(map(repr, choices)):
-            raise UserError(f"{file}: {where} has {_repeated(map(repr, choices))} twice: leave one out.")
-        return CategoricalDistribution(choices)
-    if not isinstance(told, dict) or not searched:
-        wish = "a list of values such as [0.1, 1.0]" + (", or {low: 0.1, high: 1.0}" if searched else "")
-        raise UserError(f"{file}: {where} must be {wish}, but it is {told!r}.")
-    _check_kinds(file, f"{where}.", told, RANGE_KEYS)
-    if "low" not in told or "high" not in told:
-        raise UserError(f"{file}: {where} needs both low and high.")
-    whole = type(told["low"]) is type(told["high"]) is int
-    kind = IntDistribution if whole else FloatDistribution
-    try:
-        return kind(
-            told["low"], told["high"], log=told.get("log", False), step=told.get("step", 1 if whole else None)
-        )
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{file}: {where} cannot be searched: {error}") from None
-
-
-def _named(file: Path, key: str, entry: Any) -> tuple[str, dict[str, Any]]:
-    """``NAME`` or ``{NAME: {key: value}}`` as a name and its values."""
-    if isinstance(entry, str):
-        return entry, {}
-    if isinstance(entry, dict) and len(entry) == 1:
-        ((name, values),) = entry.items()
-        if isinstance(values, dict):
-            return str(name), plain(values)
-    raise UserError(f"{file}: {key} must list NAME or NAME: {{key: value}}, but it has {entry!r}.")
-
-
-def _check_kinds(file: Path, path: str, values: Mapping[str, Any], known: Any) -> None:
-    for key, value in values.items():
-        if key not in known:
-            raise UserError(f"Unknown key '{path}{key}' in {file}{did_you_mean(str(key), known)}")
-        kind = KINDS.get(key)
-        if kind and type(value) is not kind and not (kind is float and type(value) is int):
-            raise UserError(f"{path}{key} in {file} must be {KIND_NAMES[kind]}, but it is {value!r}.")
-        if kind in (int, float) and value <= 0:
-            raise UserError(f"{path}{key} in {file} must be above 0, but it is {value!r}.")
-        if key in ("splits", "seeds") and not value:
-            raise UserError(f"{path}{key} in {file} is empty: leave it out, or give at least one.")
-    repeated = [key for key in ("splits", "seeds") if _repeated(map(repr, values.get(key, [])))]
-    if repeated:
-        raise UserError(f"{path}{repeated[0]} in {file} has the same value twice: leave one out.")
-
-
-def _check_reserved(file: Path, origin: str, values: Mapping[str, Any]) -> None:
-    for key in values:
-        if key in SAID_ELSEWHERE:
+    def sweep(self) -> Sweep:
+        """Every entry of ``models`` on every one of ``datasets``."""
+        parts, missing = [], []
+        for model, own in map(partial(self._named, "models"), self.values["models"]):
+            for dataset, of_data in map(partial(self._named, "datasets"), self.values["datasets"]):
+                found = self._parts(model, own, dataset, of_data)
+                parts += found
+                missing += [] if found else [f"{model} {dataset}"]
+        twice = _repeated([part.study for part in parts])
+        if twice:
             raise UserError(
-                f"{key} cannot stand in {origin.rstrip('.')} of {file}: it is said by {SAID_ELSEWHERE[key]}."
+                f"{self.file} asks twice for {twice.rpartition(' ')[0]}: leave one of the two out."
             )
+        return Sweep(
+            name=self.file.stem,
+            folder=Path(self.given.get("checkpoint_dir") or "saved") / "sweeps" / self.file.stem,
+            description=self.values.get("description", ""),
+            parts=parts,
+            missing=missing,
+            metric=self.values.get("metric", "AUC"),
+            prune=self.values.get("prune", True),
+            hours=self.budget.get("hours"),
+        )
+
+    def _parts(self, name: str, entry: dict, dataset: str, of_data: dict) -> list[Part]:
+        """An entry of ``models`` on a dataset, by split and seed; none if its model does not exist yet."""
+        special = {key: entry[key] for key in ENTRY_KEYS if key in entry}
+        own = {key: value for key, value in entry.items() if key not in special}
+        self._check_keys(f"models.{name}.", special, ENTRY_KEYS)
+        self._check_fixed(f"models.{name}", own)
+        self._check_fixed(f"datasets.{dataset}", of_data)
+        try:
+            model = resolve_model(name).full_name
+        except UserError:
+            if special.get("optional"):
+                return []
+            raise
+        fixed: dict[str, Any] = {}
+        for layer in (self.values.get("settings", {}), of_data, own, self.given):
+            deep_merge(fixed, layer)
+        space, searched = self._space(name, special)
+        places = self.budget.get("trials") if searched else grid_size(space)
+        if places is None:
+            raise UserError(f"{self.file}: a search needs a number of runs: add 'budget: {{trials: 30}}'.")
+        parts = []
+        for split in self.values.get("splits", [None]):
+            chosen = fixed | {"valid_metric": self.values.get("metric", "AUC")}
+            chosen |= {"split_preset": split} if split else {}
+            base = self._checked(model, dataset, chosen, space)
+            for seed in self.values.get("seeds", [base["seed"]]):
+                seeded = {"seed": seed}
+                parts.append(
+                    Part(
+                        model=model,
+                        dataset=dataset,
+                        split=base["split_preset"],
+                        seed=seed,
+                        own=own,
+                        settings=chosen | seeded,
+                        base=base | seeded,
+                        space=space,
+                        searched=searched,
+                        places=places,
+                    )
+                )
+        return parts
+
+    def _space(self, name: str, special: dict) -> tuple[dict[str, BaseDistribution], bool]:
+        """What an entry varies, and whether that is a search."""
+        told = special if {"grid", "search"} & special.keys() else self.values
+        if "grid" in told and "search" in told:
+            raise UserError(f"{self.file}: give either grid or search, not both, for {name}.")
+        kind = "search" if "search" in told else "grid"
+        space = told.get(kind, {})
+        self._check_fixed(kind, space)
+        return {
+            key: self._options(f"{kind}.{key}", space[key], "search" in told) for key in space
+        }, "search" in told
+
+    def _options(self, where: str, told: Any, searched: bool) -> BaseDistribution:
+        """The values of one key: a list, or in a search {low, high, log, step}."""
+        if isinstance(told, list) and told:
+            choices = [v if isinstance(v, str | int | float | None) else json.dumps(v) for v in told]
+            twice = _repeated([repr(choice) for choice in choices])
+            if twice:
+                raise UserError(f"{self.file}: {where} has {twice} twice: leave one out.")
+            return CategoricalDistribution(choices)
+        if not isinstance(told, dict) or not searched:
+            wish = "a list of values such as [0.1, 1.0]" + (", or {low: 0.1, high: 1.0}" if searched else "")
+            raise UserError(f"{self.file}: {where} must be {wish}, but it is {told!r}.")
+        self._check_keys(f"{where}.", told, ("low", "high", "log", "step"))
+        if "low" not in told or "high" not in told:
+            raise UserError(f"{self.file}: {where} needs both low and high.")
+        whole = type(told["low"]) is type(told["high"]) is int
+        kind, step = (IntDistribution, 1) if whole else (FloatDistribution, None)
+        try:
+            return kind(told["low"], told["high"], log=told.get("log", False), step=told.get("step", step))
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{self.file}: {where} cannot be searched: {error}") from None
+
+    def _checked(self, model: str, dataset: str, fixed: dict, space: dict) -> dict[str, Any]:
+        """The configuration that fixed values amount to, after a look at every value of ``space``."""
+        values = [
+            list(options.choices)
+            if isinstance(options, CategoricalDistribution)
+            else [options.low, options.high]
+            for options in space.values()
+        ]
+        try:
+            config = NIFConfig(model, dataset, config_dict=fixed)
+            for place in range(max(map(len, values), default=0)):
+                # one configuration looks at a value of every key
+                varied = {
+                    key: options[place % len(options)] for key, options in zip(space, values, strict=True)
+                }
+                notes = NIFConfig(model, dataset, config_dict=fixed | varied).notes
+                useless = [key for key in varied if any(note.startswith(f"{key} (") for note in notes)]
+                if useless:
+                    raise UserError(f"{useless[0]} has no effect on this model: do not vary it.")
+        except UserError as error:
+            raise UserError(f"{self.file}, {model} on {dataset}: {error}") from None
+        return {key: value for key, value in config.resolved().items() if key not in FREE_KEYS}
+
+    def _named(self, key: str, entry: Any) -> tuple[str, dict[str, Any]]:
+        """``NAME`` or ``{NAME: {key: value}}`` as a name and its values."""
+        if isinstance(entry, str):
+            return entry, {}
+        if isinstance(entry, dict) and len(entry) == 1:
+            ((name, values),) = entry.items()
+            if isinstance(values, dict):
+                return str(name), plain(values)
+        raise UserError(f"{self.file}: {key} must list NAME or NAME: {{key: value}}, but it has {entry!r}.")
+
+    def _check_keys(self, path: str, values: Mapping[str, Any], known: Sequence[str]) -> None:
+        """Names, kinds and limits of a sweep file's own keys."""
+        for key, value in values.items():
+            if key not in known:
+                raise UserError(f"Unknown key '{path}{key}' in {self.file}{did_you_mean(str(key), known)}")
+            kind = KINDS.get(key, object)
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+                raise UserError(f"{path}{key} in {self.file} must be {WORDS[kind]}, but it is {value!r}.")
+            if key in ("trials", "hours") and value <= 0:
+                raise UserError(f"{path}{key} in {self.file} must be above 0, but it is {value!r}.")
+            if key in ("splits", "seeds"):
+                self._check_list(key, value)
+
+    def _check_list(self, key: str, values: list) -> None:
+        kind, words = (str, "names") if key == "splits" else (int, "whole numbers")
+        if not values or not all(type(value) is kind for value in values):
+            raise UserError(f"{key} in {self.file} must be a list of {words}, but it is {values!r}.")
+        if _repeated(values):
+            raise UserError(f"{key} in {self.file} has {_repeated(values)!r} twice: leave one out.")
+
+    def _check_fixed(self, origin: str, values: Mapping[str, Any]) -> None:
+        """Refuses what the file says by keys of its own."""
+        for key in values:
+            if key in SAID_ELSEWHERE:
+                raise UserError(
+                    f"{key} cannot stand in {origin} of {self.file}: say it by {SAID_ELSEWHERE[key]}."
+                )
 
 
-def _repeated(names: Any) -> str | None:
-    names = list(names)
-    return next((name for place, name in enumerate(names) if name in names[:place]), None)
+def _repeated(values: Sequence) -> Any:
+    """The first value that an earlier one equals, None if there is none."""
+    return next((value for place, value in enumerate(values) if value in values[:place]), None)
