@@ -24,11 +24,12 @@ from filelock import FileLock
 from recbole_nif.errors import UserError
 from recbole_nif.sweep.ledger import RunFailed
 
-# A fork server imports torch and RecBole once for all runs; Windows has none.
+# A fork server imports torch (the first optimizer wants torch._dynamo) and RecBole once for all runs; Windows
+# has none.
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 CONTEXT = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 if FORKS:
-    CONTEXT.set_forkserver_preload(["recbole_nif.quick_start"])
+    CONTEXT.set_forkserver_preload(["torch._dynamo", "recbole_nif.quick_start"])
 
 
 class Pruned(Exception):

@@ -26,6 +26,7 @@ def work(sweep: Sweep, ledger: Ledger, show: Callable[[str], None]) -> None:
         if any(ledger.take(part, partial(_do, sweep, part, show)) for part in sweep.parts):
             continue
         if not _running_elsewhere(sweep, ledger):
+            show("nothing is left to do")
             return
         show("waiting for runs of other processes")
         time.sleep(POLL)
