@@ -13,11 +13,14 @@ from recbole_nif import cli
 from recbole_nif.audit.command import READER, parse
 from recbole_nif.config import NIFConfig
 from recbole_nif.resources import dataset_configs_dir
+from recbole_nif.sweep.command import parse as parse_sweep
+from recbole_nif.sweep.sweep_file import find_sweep, read_sweep
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 SNIPPETS = [text for language, text in BLOCKS if language == "python"]
+RUN_FILE, SWEEP_FILE = (text for language, text in BLOCKS if language == "yaml")
 COMMANDS = [line for language, text in BLOCKS if language == "bash" for line in text.splitlines()]
 
 
@@ -43,15 +46,26 @@ def test_every_python_snippet_runs_and_prints_a_test_result(snippet, tmp_path):
 @pytest.mark.parametrize("command", [line for line in COMMANDS if options_of(line) is not None])
 def test_every_command_is_understood(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (yaml,) = (text for language, text in BLOCKS if language == "yaml")
-    (tmp_path / "my_run.yaml").write_text(yaml)
+    (tmp_path / "my_run.yaml").write_text(RUN_FILE)
     options = options_of(command)
-    if options[0] == "audit":
+    if options[0].startswith("--sweep="):
+        sweep, settings = parse_sweep(options)
+        assert find_sweep(sweep.sweep).is_file() and settings == []
+    elif options[0] == "audit":
         audit, settings = parse(options[1:])
         assert audit.run or NIFConfig(READER, audit.dataset, argv=settings)["dataset"] == "ml-100k"
     elif options[0] not in cli.COMMANDS:
         config = NIFConfig(argv=options)
         assert config["model_name"] and config["dataset"].startswith("ml-1")
+
+
+def test_the_sweep_file_asks_for_what_its_comments_say(tmp_path):
+    (tmp_path / "own.yaml").write_text(SWEEP_FILE)
+    sweep = read_sweep(tmp_path / "own.yaml", {})
+    counts = {"LR": 1, "NIFDIN": 1, "AMEN": 4, "DeepFM": 20}
+    assert sum(part.places for part in sweep.parts) == 2 * 3 * sum(counts.values())
+    assert {part.model: part.places for part in sweep.parts} == counts
+    assert sweep.missing == ["NextYearsNet ml-100k"] and sweep.hours == 8
 
 
 def test_the_first_two_commands_stand_on_the_first_screen():

@@ -1,7 +1,6 @@
 """``recbole-nif --sweep=FILE``: plans, does and publishes many runs."""
 
 import argparse
-import os
 import shutil
 import sys
 import warnings
@@ -71,20 +70,27 @@ def _do(sweep: Sweep, options: argparse.Namespace) -> int:
     if options.retry_failed:
         ledger.retry_failed()
     print(heading(sweep))
-    work(sweep, ledger, lambda now: _show(progress(sweep, ledger, now)))
-    print(write_tables(sweep, ledger).read_text(encoding="utf-8"))
+    screen = _Screen()
+    work(sweep, ledger, lambda now: screen.show(progress(sweep, ledger), now))
+    tables = write_tables(sweep, ledger)
+    print(tables.read_text(encoding="utf-8"))
     targets = [sweep.folder / "tuned", *([options.save_tuned] if options.save_tuned else [])]
-    for file in [sweep.folder / "results.md", *write_winners(sweep, ledger, targets)]:
-        print(file)
+    print(*[tables, *write_winners(sweep, ledger, targets)], sep="\n")
     states = {trial.state for part in sweep.parts for trial in ledger.trials(part)}
     return int(TrialState.FAIL in states)
 
 
-def _show(screen: str) -> None:
-    """One screen on a terminal, its first and last lines elsewhere."""
-    if sys.stdout.isatty():
-        width, height = shutil.get_terminal_size()
-        lines = [line[: width - 1] for line in screen.splitlines()[: height - 1]]
-        print("\x1b[2J\x1b[H" + os.linesep.join(lines), flush=True)
-    else:
-        print(" | ".join(screen.splitlines()[1:]), flush=True)
+class _Screen:
+    """One screen that is drawn anew on a terminal; elsewhere a line whenever its counts have changed."""
+
+    def __init__(self):
+        self._before: list[str] = []
+
+    def show(self, lines: list[str], now: str) -> None:
+        if sys.stdout.isatty():
+            width, height = shutil.get_terminal_size()
+            drawn = [line[: width - 1] for line in [*lines, now][: height - 1]]
+            print("\x1b[2J\x1b[H" + "\n".join(drawn), flush=True)
+        elif lines != self._before:
+            print(" | ".join([*lines[1:], now]), flush=True)
+        self._before = lines

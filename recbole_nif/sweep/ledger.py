@@ -22,10 +22,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from recbole_nif.errors import UserError
 from recbole_nif.sweep.plan import Part, Sweep, suggest
 
-BEAT, GRACE = (
-    60,
-    240,
-)  # seconds between heartbeats in a database, and without one until a trial counts as dead
+BEAT = 60  # seconds between two heartbeats in a database
+GRACE = 240  # seconds without one after which a trial counts as dead
 
 # Attributes of a trial
 ERROR = "error"  # one line, where its run failed; a failed trial without it lost its process

@@ -71,9 +71,9 @@ class Part:
 
     def run(self, values: Mapping[str, Any]) -> Run:
         """The run with these values of ``space``."""
-        changes = expand_dots(text_values(values), "the sweep")
-        settings = deep_merge(expand_dots(self.settings, "the sweep"), changes)
-        settings |= {"model": self.model, "dataset": self.dataset}
+        values = text_values(values)
+        changes = expand_dots(values, "the sweep")
+        settings = deep_merge({"model": self.model, "dataset": self.dataset, **plain(self.settings)}, changes)
         whole = deep_merge(plain(self.base), changes)
         told = {key: value for key, value in values.items() if self.base.get(key, ...) != value}
         label = self._label(told)

@@ -2,6 +2,7 @@
 
 import statistics
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
@@ -22,9 +23,8 @@ class Durations:
     def __init__(self, folder: Path):
         self._seconds: dict[tuple[str, str], list[float]] = {}
         for file in folder.glob(f"*/{RESULT_FILE}"):
-            record = read_result(file)
-            parts = [seconds for name, seconds in record["durations"].items() if name != "total"]
-            self._seconds.setdefault((record["model"], record["dataset"]), []).append(sum(parts))
+            what, seconds = _took(file)
+            self._seconds.setdefault(what, []).append(seconds)
 
     def of(self, part: Part) -> float | None:
         """The mean of one run's seconds, None if no such run has finished."""
@@ -39,6 +39,14 @@ class Durations:
         words = [f"about {_time(sum(known) / processes)}"] if known else []
         words += [f"{UNKNOWN} for {unknown} runs"] if unknown else []
         return " and ".join(words) or "none"
+
+
+@cache
+def _took(file: Path) -> tuple[tuple[str, str], float]:
+    """Model and dataset of a finished run, and its seconds, those before an interruption included."""
+    record = read_result(file)
+    seconds = [value for name, value in record["durations"].items() if name != "total"]
+    return (record["model"], record["dataset"]), sum(seconds)
 
 
 def listing(sweep: Sweep) -> str:
@@ -68,12 +76,8 @@ def heading(sweep: Sweep) -> str:
     return f"Sweep {sweep.name}" + (f": {sweep.description}" if sweep.description else "")
 
 
-def progress(sweep: Sweep, ledger: Ledger, now: str) -> str:
-    """One screen: how many runs are done, running, failed and left, the best so far, the time left.
-
-    Args:
-        now: a line on the run in hand.
-    """
+def progress(sweep: Sweep, ledger: Ledger) -> list[str]:
+    """One screen: how many runs are done, running, failed and left, the best so far, the time left."""
     trials = {part.study: ledger.trials(part) for part in sweep.parts}
     states = Counter(trial.state.name for part in trials.values() for trial in part)
     places = sum(part.places for part in sweep.parts)
@@ -91,8 +95,7 @@ def progress(sweep: Sweep, ledger: Ledger, now: str) -> str:
     lines = [heading(sweep), ", ".join(filter(None, counts))]
     lines += best_so_far(sweep, trials)
     errors = [f"failed: {what}: {why}" for part in trials.values() for what, why in map(_error, part) if why]
-    lines += errors[-SHOWN_ERRORS:]
-    return "\n".join([*lines, f"now: {now}"])
+    return lines + errors[-SHOWN_ERRORS:]
 
 
 def best_so_far(sweep: Sweep, trials: dict[str, list[FrozenTrial]]) -> list[str]:

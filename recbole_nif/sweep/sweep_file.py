@@ -31,7 +31,7 @@ from optuna.distributions import (
 
 from recbole_nif.config import NIFConfig
 from recbole_nif.config_keys import KIND_NAMES, did_you_mean
-from recbole_nif.config_parsing import deep_merge, load_yaml, plain
+from recbole_nif.config_parsing import deep_merge, expand_dots, load_yaml, plain
 from recbole_nif.config_resume import FREE_KEYS
 from recbole_nif.errors import UserError
 from recbole_nif.registry import resolve_model
@@ -57,9 +57,8 @@ SAID_ELSEWHERE = {
 def find_sweep(name: str) -> Path:
     """The sweep file of that path, or the shipped one of that name."""
     shipped = props_dir() / "sweep" / f"{Path(name).stem}.yaml"
-    if Path(name).is_file() or not shipped.is_file():
-        return Path(name)
-    return shipped
+    named = Path(name).parent.as_posix() in (".", "props/sweep") and shipped.is_file()
+    return shipped if named and not Path(name).is_file() else Path(name)
 
 
 def read_sweep(file: Path, given: Mapping[str, Any]) -> Sweep:
@@ -127,7 +126,7 @@ class _Reader:
             raise
         fixed: dict[str, Any] = {}
         for layer in (self.values.get("settings", {}), of_data, own, self.given):
-            deep_merge(fixed, layer)
+            deep_merge(fixed, expand_dots(layer, str(self.file)))
         space, searched = self._space(name, special)
         places = self.budget.get("trials") if searched else grid_size(space)
         if places is None:

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -111,11 +110,11 @@ def test_after_kill_9_finished_runs_stay_and_the_one_in_hand_goes_on(sweep, tmp_
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, str(ROOT / "run_recbole_nif.py"), *argv]
     started = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL)
-    wait_for(
-        lambda: len(folders()) == 2 and any(max(epochs_of(run), default=0) > 3 for run in folders()), started
-    )
-    started.send_signal(signal.SIGKILL)
-    started.wait()
+    try:
+        wait_for(lambda: len(folders()) == 2 and any(4 in epochs_of(run) for run in folders()), started)
+    finally:
+        started.kill()  # SIGKILL
+        started.wait()
     (half,) = [run for run in folders() if not (run / "result.json").is_file()]
     stopped_at = len(epochs_of(half))
     time.sleep(1)
@@ -132,7 +131,7 @@ def test_after_kill_9_finished_runs_stay_and_the_one_in_hand_goes_on(sweep, tmp_
 
 
 def wait_for(condition, process):
-    for _ in range(1200):
+    for _ in range(6000):
         if condition():
             return
         assert process.poll() is None, "the sweep has ended too early"
@@ -169,10 +168,8 @@ def test_a_run_can_be_ended_after_an_epoch_and_its_process_can_die(sweep, tmp_pa
 
     with pytest.raises(Pruned):
         train(run.settings, tmp_path / "pruned", tmp_path / "pruned.log", goes_on)
-    assert (
-        epochs_of(tmp_path / "pruned") == [0]
-        and "pruned after epoch 0" in (tmp_path / "pruned.log").read_text()
-    )
+    assert "pruned after epoch 0" in (tmp_path / "pruned.log").read_text()
+    assert not (tmp_path / "pruned" / "result.json").exists()
 
     def dies(epoch, score):
         (child,) = multiprocessing.active_children()
