@@ -73,13 +73,15 @@ def _listen(ours: Connection, child, goes_on: Callable[[int, float], bool]) -> f
     while True:
         try:
             kind, *content = ours.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             child.join()
             raise RunFailed(
                 f"The process ended with exit code {child.exitcode} before the run did."
             ) from None
         if kind == "epoch":
-            ours.send(goes_on(*content))
+            answer = goes_on(*content)
+            with suppress(ConnectionError):  # the next look finds that the child is gone
+                ours.send(answer)
         elif kind == "done":
             return content[0]
         elif kind == "failed":
@@ -108,7 +110,7 @@ def _child(theirs: Connection, settings: dict[str, Any], folder: Path, screen: P
         traceback.print_exc()
         text = str(error).strip().partition("\n")[0]
         end = ("failed", f"{type(error).__name__}: {text}")
-    with suppress(BrokenPipeError):  # the sweep was interrupted too
+    with suppress(ConnectionError):  # the sweep was interrupted too
         theirs.send(end)
 
 
@@ -119,7 +121,7 @@ def _run(theirs: Connection, settings: dict[str, Any], folder: Path) -> float:
         try:
             theirs.send(("epoch", epoch, score))
             goes_on = theirs.recv()
-        except (BrokenPipeError, EOFError):
+        except (EOFError, ConnectionError):
             return  # the sweep was interrupted: this run stops too, after saving
         if not goes_on:
             logging.getLogger(__name__).info("pruned after epoch %d", epoch)
