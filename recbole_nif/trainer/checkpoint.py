@@ -5,7 +5,6 @@ A file holds {"format", "model", "stage", "epoch", "state_dict", "early_stop", "
 """
 
 import os
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -51,7 +50,7 @@ def load(path: str | Path, expected_model: str | None = None, expected_stage: st
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"Checkpoint {path} does not exist: check the path.") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError):
+    except Exception:  # bytes that are no checkpoint make the unpickler fail in many ways
         raise UserError(
             f"{path} is not a checkpoint of recbole_nif: give a file of a run's checkpoints/ folder."
         ) from None

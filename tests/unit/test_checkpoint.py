@@ -6,6 +6,8 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from recbole_nif.errors import UserError
@@ -116,3 +118,13 @@ def test_a_recbole_checkpoint_is_not_ours(tmp_path):
 def test_weights_of_another_shape_or_name_are_refused_with_the_file_named(other):
     with pytest.raises(UserError, match="best.pt does not fit the"):
         checkpoint.restore(other, nn.Linear(3, 2).state_dict(), "best.pt")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.binary(max_size=60), st.text(max_size=60).map(str.encode)))
+@example(b"user_id:token\titem_id:token\n1\t2\n")
+def test_a_file_of_any_other_bytes_is_refused_in_one_sentence(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "other.pt"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="is not a checkpoint of"):
+        checkpoint.load(path)
