@@ -10,7 +10,6 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from recbole_nif.data import fields
-from recbole_nif.data.batch_pairs import BatchPairs
 from recbole_nif.data.pairs import PairSampler
 from recbole_nif.data.windows import MovelineWindows
 
@@ -105,34 +104,31 @@ class CTRDataLoader:
             return None
         return self._dataset.history.row_groups(self.rows).numpy()
 
-    def _pair_sampler(self) -> PairSampler | BatchPairs:
-        config, log = self.config, self._dataset.event_log
-        partner = config["tsp_partner"] or "nearest"
-        options = {
-            "mode": config["tsp_mode"],
-            "window": config["tsp_window"],
-            "ratio": 0.5 if config["tsp_ratio"] is None else config["tsp_ratio"],
-            "seed": config["seed"],
-        }
-        if partner == "in_batch":
-            return BatchPairs(log, **options)
-        neighbors = config["tsp_neighbors"] or 5
-        return PairSampler(log, self._dataset.train_rows, partner=partner, neighbors=neighbors, **options)
+    def _pair_sampler(self) -> PairSampler:
+        config = self.config
+        return PairSampler(
+            self._dataset.event_log,
+            self._dataset.train_rows,
+            mode=config["tsp_mode"],
+            partner=config["tsp_partner"] or "nearest",
+            neighbors=config["tsp_neighbors"] or 5,
+            window=config["tsp_window"],
+            ratio=0.5 if config["tsp_ratio"] is None else config["tsp_ratio"],
+            seed=config["seed"],
+        )
 
     def _read(self, rows: Tensor, drawn: Tensor | None) -> Interaction:
-        """The batch of ``rows`` [B], with partners behind them unless they come from the batch.
+        """The batch of ``rows`` [B], with the partners behind them that it does not hold anyway.
 
-        drawn: what the pair sampler drew for the epoch.
+        drawn: the partner of every row in the epoch, -1 for none.
         """
-        if drawn is None:
-            pairs = {}
-        elif isinstance(self._sampler, BatchPairs):
-            pairs = {fields.PAIR_OF: self._sampler.partners(rows, drawn[rows])}
-        else:
+        pairs = {}
+        if drawn is not None:
             partner = drawn[rows]
-            sample = torch.nonzero(partner >= 0).squeeze(1)
+            place = self._sampler.in_batch(rows, partner)
+            sample = torch.nonzero((partner >= 0) & (place < 0)).squeeze(1)
             pairs = {
-                fields.PAIR_OF: torch.cat([torch.full_like(rows, -1), sample]),
+                fields.PAIR_OF: torch.cat([place, sample]),
                 fields.ADDED: torch.arange(len(rows) + len(sample)) >= len(rows),
             }
             rows = torch.cat([rows, partner[sample]])

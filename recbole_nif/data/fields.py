@@ -32,7 +32,7 @@ ROW_GAP = "row_gap"  # [B] int64, bucket of the time between the row and the las
 TIE_BEGIN = "tie_begin"  # [B] int64, first position of the group
 TIE_END = "tie_end"  # [B] int64, one past its last position
 PAIR_OF = "pair_of"  # [B] int64, the place in the batch of the row to compare this one with, -1 for none
-ADDED = "added"  # [B] bool, rows that are in the batch only as partners (``tsp_partner`` not in_batch)
+ADDED = "added"  # [B] bool, rows that are in the batch only as partners
 
 # Stage 1 (``data/windows.py``): every eligible cut of a window and its next K positive events.
 CUT_MASK = "cut_mask"  # [U, n] bool, True where a cut after event j is trained

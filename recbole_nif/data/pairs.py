@@ -24,8 +24,8 @@ class PairSampler:
         mode: ``same_time`` pairs rows of one timestamp, ``random`` rows of any time; every other mode
             rows of strictly different times.
         partner: ``nearest`` draws among the ``neighbors`` nearest earlier opposite-label rows, or the
-            nearest later ones if there is no earlier one; ``random`` among all earlier, or all later ones.
-            (``in_batch`` is another sampler: ``data/batch_pairs.py``.)
+            nearest later ones if there is no earlier one; ``random`` among all earlier, or all later ones;
+            ``in_batch`` as ``nearest``, but a neighbor that the batch holds anyway is taken first.
         neighbors: K_p.
         window: largest time distance in seconds; None for no limit.
         ratio: share of the rows that get a partner in an epoch.
@@ -47,9 +47,12 @@ class PairSampler:
         if mode not in MODES:
             raise UserError(f"tsp_mode is {mode!r}: use one of {', '.join(MODES)}.")
         self.ratio, self.seed = ratio, seed
+        self.neighbors = neighbors if partner == "in_batch" else 0  # how many are looked for in a batch
         self.rows = train_rows.numpy()
         self.row_of = log.row_id.numpy()
         self.n_rows = len(log.position)
+        self.number = np.zeros(self.n_rows, dtype=np.int64)  # of a row among the training rows
+        self.number[self.rows] = np.arange(len(self.rows))
         position = log.position.numpy()[self.rows]
         label = log.label.numpy()
         trained = np.zeros(len(log), dtype=bool)
@@ -67,6 +70,7 @@ class PairSampler:
         begin, end = (log.offsets.numpy()[user + shift] for shift in (0, 1))
         low, high = count(begin), count(end)  # the user's opposite-label rows
         tie_low, tie_high = count(log.tie_begin.numpy()[position]), count(log.tie_end.numpy()[position])
+        self.earlier = np.zeros(len(self.rows), dtype=bool)  # whether a row's candidates lie before it
         if mode == "same_time":
             self.low, self.high = tie_low, tie_high
         elif mode == "random":
@@ -74,10 +78,10 @@ class PairSampler:
         else:
             if window is not None:
                 low, high = self._within(log, position, window, count, begin, end)
-            nearest = neighbors if partner == "nearest" else self.n_rows
-            has_earlier = tie_low > low
-            self.low = np.where(has_earlier, np.maximum(low, tie_low - nearest), tie_high)
-            self.high = np.where(has_earlier, tie_low, np.minimum(high, tie_high + nearest))
+            nearest = self.n_rows if partner == "random" else neighbors
+            self.earlier = tie_low > low
+            self.low = np.where(self.earlier, np.maximum(low, tie_low - nearest), tie_high)
+            self.high = np.where(self.earlier, tie_low, np.minimum(high, tie_high + nearest))
         self.opposite = np.concatenate(
             [of_label[1], of_label[0]]
         )  # candidates of unclicked, then of clicked rows
@@ -103,3 +107,29 @@ class PairSampler:
         partner = np.full(self.n_rows, -1, dtype=np.int64)
         partner[self.rows[chosen]] = self.row_of[self.opposite[(self.shift + pick)[chosen]]]
         return torch.from_numpy(partner)
+
+    def in_batch(self, rows: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        """The place in the batch of each row's nearest neighbor there, -1 for none; ``partner: in_batch``.
+
+        That a row has a partner does not depend on the batch: if it did, the partner's label, which the
+        row's history holds, would often tell that of the row.
+
+        Args:
+            rows: [B] row ids; drawn: [B], their partners of this epoch, -1 for none.
+
+        Returns:
+            [B] int64
+        """
+        if not self.neighbors:
+            return torch.full_like(rows, -1)
+        place = np.full(self.n_rows, -1, dtype=np.int64)
+        place[rows.numpy()] = np.arange(len(rows))
+        number = self.number[rows.numpy()][:, None]
+        low, high = self.low[number], self.high[number]  # [B, 1]
+        distance = np.arange(self.neighbors)
+        candidate = np.where(self.earlier[number], high - 1 - distance, low + distance)  # [B, neighbors]
+        real = (candidate >= low) & (candidate < high) & (drawn.numpy()[:, None] >= 0)
+        at = np.where(real, candidate + self.shift[number], 0)
+        found = np.where(real, place[self.row_of[self.opposite[at]]], -1)
+        first = (found >= 0).argmax(1)
+        return torch.from_numpy(found[np.arange(len(rows)), first])

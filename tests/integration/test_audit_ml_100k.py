@@ -33,10 +33,16 @@ def build(model, **overrides):
 
 @torch.no_grad()
 def draw_weights(model):
-    """Random weights, nowhere zero and large enough that no input fades on its way to the score."""
-    for parameter in model.parameters():
-        std = parameter.shape[-1] ** -0.5 if parameter.ndim > 1 else 0.1
-        parameter.add_(torch.randn_like(parameter), alpha=std)
+    """Random weights, nowhere zero and large enough that no input fades on its way to the score.
+
+    A cross network's are small: it would multiply large numbers until every score is 0 or 1.
+    """
+    for name, parameter in model.named_parameters():
+        if "cross" in name:
+            parameter.mul_(0.1)
+        else:
+            std = parameter.shape[-1] ** -0.5 if parameter.ndim > 1 else 0.1
+            parameter.add_(torch.randn_like(parameter), alpha=std)
 
 
 @pytest.mark.parametrize(("name", "overrides"), RUNS)

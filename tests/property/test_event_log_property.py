@@ -10,7 +10,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_nif.data.batch_pairs import BatchPairs
 from recbole_nif.data.event_log import NO_LABEL, NO_ROW, EventLog, EventTable
 from recbole_nif.data.fields import GAP_BUCKETS
 from recbole_nif.data.pairs import PairSampler
@@ -174,30 +173,29 @@ def test_partners_equal_a_slow_reference(table, mode, neighbors, window, share):
 
 
 @settings(max_examples=200, deadline=None)
-@given(
-    tables(labels=(NO_LABEL, 0, 1)),
-    st.sampled_from(["logit", "random", "same_time"]),
-    st.sampled_from([None, 2 * MINUTE]),
-    st.data(),
-)
-def test_partners_in_a_batch_equal_a_slow_reference(table, mode, window, data):
-    events = data.draw(st.permutations(np.flatnonzero(table.row_id != NO_ROW).tolist()))
-    events = events[: data.draw(st.integers(1, len(events)))]
-    looking = torch.tensor(data.draw(st.lists(st.booleans(), min_size=len(events), max_size=len(events))))
-    sampler = BatchPairs(build(table), mode=mode, window=window, ratio=1.0, seed=0)
-    found = sampler.partners(torch.from_numpy(table.row_id[events]).long(), looking)
-    for event, looks, place in zip(events, looking.tolist(), found.tolist(), strict=True):
-        expected = slow_partners(table, event, events, mode, 1, window) if looks else []
-        if mode == "random" and window is not None:
-            expected = [e for e in expected if abs(table.timestamp[e] - table.timestamp[event]) <= window]
-        assert (events[place] in expected) if expected else place == -1
-
-
-def test_a_batchs_rows_look_for_partners_in_the_given_share():
-    table = make_table([1] * 4000, [1] * 4000, np.arange(4000), [0, 1] * 2000)
-    sampler = BatchPairs(build(table), mode="logit", window=None, ratio=0.3, seed=1)
-    assert abs(float(sampler.draw(0).double().mean()) - 0.3) < 0.03
-    assert torch.equal(sampler.draw(2), sampler.draw(2)) and not torch.equal(sampler.draw(2), sampler.draw(3))
+@given(tables(labels=(NO_LABEL, 0, 1)), st.integers(1, 3), st.sampled_from([None, 2 * MINUTE]), st.data())
+def test_a_partner_in_the_batch_is_the_nearest_neighbor_there(table, neighbors, window, data):
+    events = np.flatnonzero(table.row_id != NO_ROW).tolist()
+    sampler = PairSampler(
+        build(table),
+        torch.from_numpy(table.row_id[events]).long(),
+        partner="in_batch",
+        neighbors=neighbors,
+        window=window,
+        ratio=0.8,
+        seed=7,
+    )
+    batch = data.draw(st.permutations(events))[: data.draw(st.integers(1, len(events)))]
+    rows = torch.from_numpy(table.row_id[batch]).long()
+    drawn = sampler.draw(0)[rows]
+    for event, partner, place in zip(
+        batch, drawn.tolist(), sampler.in_batch(rows, drawn).tolist(), strict=True
+    ):
+        expected = slow_partners(table, event, events, "logit", neighbors, window)
+        if expected and table.timestamp[expected[0]] < table.timestamp[event]:
+            expected = expected[::-1]  # the nearest first
+        here = [other for other in expected if other in batch and partner >= 0]
+        assert place == (batch.index(here[0]) if here else -1)
 
 
 def test_a_partner_is_drawn_for_the_given_share_of_rows():

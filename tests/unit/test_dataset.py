@@ -119,12 +119,16 @@ def test_pairs_follow_their_samples_and_have_the_opposite_label(tmp_path):
     assert pairs > 0
 
 
-def test_pairs_in_the_batch_add_no_row(tmp_path):
-    train, _, _ = toy_dataset(tmp_path, "AMEN", tsp_ratio=1.0, tsp_partner="in_batch")
-    batches = list(CTRDataLoader(train.config, train, "train", shuffle=True))
-    assert sum(len(batch) for batch in batches) == len(train)
-    assert any((batch[fields.PAIR_OF] >= 0).any() for batch in batches)
-    assert not any(fields.ADDED in batch for batch in batches)
+def test_a_partner_that_the_batch_holds_anyway_is_not_added(tmp_path):
+    train, _, _ = toy_dataset(tmp_path, "AMEN", tsp_ratio=1.0, tsp_partner="in_batch", train_batch_size=64)
+    (batch,) = CTRDataLoader(train.config, train, "train", shuffle=True)
+    assert not batch[fields.ADDED].any() and len(batch) == len(train)
+    paired = (batch[fields.PAIR_OF] >= 0).nonzero().squeeze(1)
+    assert len(paired)
+    partner = batch[fields.PAIR_OF][paired]
+    assert (batch["label"][paired] != batch["label"][partner]).all()
+    assert (batch["user_id"][paired] == batch["user_id"][partner]).all()
+    assert (batch[fields.TIE_BEGIN][paired] != batch[fields.TIE_BEGIN][partner]).all()
 
 
 def test_an_epochs_batches_do_not_depend_on_the_number_of_workers(tmp_path):
