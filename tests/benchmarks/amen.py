@@ -14,6 +14,7 @@ import torch
 
 from recbole_nif.data.fields import ADDED, CUT_MASK, FLOW
 from recbole_nif.trainer.engine import Engine
+from recbole_nif.trainer.pretrain import GeneratorPretrainStage
 from tests.benchmarks.setup import parse_options, prepare
 from tests.benchmarks.timing import interleaved, publish
 
@@ -45,12 +46,7 @@ def main() -> None:
     config, loader, din = prepare("NIFDIN", options.dataset)
     sides = {"NIFDIN": training(din, config, loader, samples, options.steps)}
     config, loader, amen = prepare("AMEN", options.dataset)
-    windows = loader.windows(
-        length=config["moveline_length"],
-        stride=config["moveline_stride"],
-        flow_len=config["flow_len"],
-        batch_size=config["pretrain_batch_size"],
-    )
+    windows = GeneratorPretrainStage(config, amen.generator, loader, valid_data=None).windows
     sides["AMEN stage 1 (cuts)"] = training(
         amen.generator, config, windows, lambda batch: int(batch[CUT_MASK].sum()), options.steps
     )
