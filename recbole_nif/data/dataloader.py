@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from recbole_nif.config_choices import choice
 from recbole_nif.data import fields
 from recbole_nif.data.pairs import PairSampler
 from recbole_nif.data.windows import MovelineWindows
@@ -109,8 +110,8 @@ class CTRDataLoader:
         return PairSampler(
             self._dataset.event_log,
             self._dataset.train_rows,
-            mode=config["tsp_mode"],
-            partner=config["tsp_partner"] or "nearest",
+            mode=choice(config, "tsp_mode"),
+            partner=choice(config, "tsp_partner"),
             neighbors=config["tsp_neighbors"] or 5,
             window=config["tsp_window"],
             ratio=0.5 if config["tsp_ratio"] is None else config["tsp_ratio"],

@@ -10,9 +10,6 @@ import numpy as np
 import torch
 
 from recbole_nif.data.event_log import EventLog
-from recbole_nif.errors import UserError
-
-MODES = ("logit", "shift", "both", "same_time", "random", "none")
 
 
 class PairSampler:
@@ -44,8 +41,6 @@ class PairSampler:
         ratio: float = 0.5,
         seed: int = 0,
     ):
-        if mode not in MODES:
-            raise UserError(f"tsp_mode is {mode!r}: use one of {', '.join(MODES)}.")
         self.ratio, self.seed = ratio, seed
         self.neighbors = neighbors if partner == "in_batch" else 0  # how many are looked for in a batch
         self.rows = train_rows.numpy()
@@ -122,14 +117,15 @@ class PairSampler:
         """
         if not self.neighbors:
             return torch.full_like(rows, -1)
-        place = np.full(self.n_rows, -1, dtype=np.int64)
-        place[rows.numpy()] = np.arange(len(rows))
+        ordered, order = (part.numpy() for part in rows.sort())
         number = self.number[rows.numpy()][:, None]
         low, high = self.low[number], self.high[number]  # [B, 1]
         distance = np.arange(self.neighbors)
         candidate = np.where(self.earlier[number], high - 1 - distance, low + distance)  # [B, neighbors]
         real = (candidate >= low) & (candidate < high) & (drawn.numpy()[:, None] >= 0)
         at = np.where(real, candidate + self.shift[number], 0)
-        found = np.where(real, place[self.row_of[self.opposite[at]]], -1)
+        candidate_row = self.row_of[self.opposite[at]]  # [B, neighbors]
+        spot = np.searchsorted(ordered, candidate_row).clip(max=len(ordered) - 1)
+        found = np.where(real & (ordered[spot] == candidate_row), order[spot], -1)
         first = (found >= 0).argmax(1)
         return torch.from_numpy(found[np.arange(len(rows)), first])

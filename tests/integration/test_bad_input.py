@@ -134,6 +134,7 @@ def test_a_wrong_value_is_told_with_its_key_and_what_it_must_be(refused, option,
         ("--n_heads=3", "hidden_size 64 must be a multiple of n_heads (3)"),
         ("--generator_cross_fit=x", "generator_cross_fit must be one of none, kfold"),
         ("--tsp_mode=x", "tsp_mode must be one of none, logit, shift"),
+        ("--tsp_partner=x", "tsp_partner must be one of nearest, random, in_batch"),
         ("--pretrain_cuts=x", "pretrain_cuts is 'x': use boundaries or all"),
     ],
 )

@@ -34,9 +34,19 @@ def pair_losses(config, model, view) -> np.ndarray:
         )
 
 
-@pytest.mark.parametrize("mode", ["logit", "shift", "both"])
-def test_on_coin_flips_the_held_out_pair_loss_stays_at_log_2_and_auc_at_a_half(folder, mode):
-    overrides = {"tsp_mode": mode, "tsp_ratio": 1.0, "lambda_tsp": 1.0, "epochs": 1, "seed": 3}
+@pytest.mark.parametrize(
+    ("mode", "partner"),
+    [("logit", "in_batch"), ("logit", "nearest"), ("shift", "in_batch"), ("both", "in_batch")],
+)
+def test_on_coin_flips_the_held_out_pair_loss_stays_at_log_2_and_auc_at_a_half(folder, mode, partner):
+    overrides = {
+        "tsp_mode": mode,
+        "tsp_partner": partner,
+        "tsp_ratio": 1.0,
+        "lambda_tsp": 1.0,
+        "epochs": 1,
+        "seed": 3,
+    }
     settings = {**SETTINGS, **MODELS["AMEN"], "data_path": str(folder), **overrides}
     config = NIFConfig("AMEN", "planted", config_dict=settings)
     train, _, test = CTRDataset(config).build()
