@@ -84,7 +84,18 @@ def test_the_table_of_datasets_is_complete():
     assert {name for name in names if f"`{name}`" not in README} == {"clicklog"}
 
 
-def test_links_to_files_of_this_repository_lead_somewhere():
+def test_links_to_files_and_headings_of_this_repository_lead_somewhere():
     links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
     assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    assert [link for link in links if not leads_somewhere(link)] == []
+    assert not leads_somewhere("results/README.md#no-such-heading") and not leads_somewhere("no-such-file.md")
+
+
+def leads_somewhere(link):
+    """Whether a relative link names a file that is there and, after #, a heading of it."""
+    path, _, anchor = link.partition("#")
+    file = ROOT / path if path else ROOT / "README.md"
+    if not anchor:
+        return file.exists()
+    headings = re.findall(r"^#+ (.+)$", file.read_text(), flags=re.MULTILINE)
+    return anchor in [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]
