@@ -4,8 +4,8 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import inspect
-import pickle
 import sys
+import traceback
 from functools import cache, wraps
 from pathlib import Path
 from types import ModuleType
@@ -257,12 +257,24 @@ def _wrap_load_data_and_model(module: ModuleType) -> None:
 
         if checkpoint.is_ours(model_file):
             return checkpoint.load_data_and_model(model_file)
+        if not Path(model_file).is_file():
+            raise UserError(f"Checkpoint {model_file} does not exist: check the path.")
         try:
             return original(model_file)
-        except pickle.UnpicklingError:
+        except Exception as error:
+            if not _comes_from_reading(error):
+                raise
             raise UserError(
                 f"{model_file} is not a checkpoint of recbole_nif, and nothing is unpickled unasked: for a "
                 "RecBole checkpoint that you trust, call register(trust_recbole_pickles=True)."
             ) from None
 
     module.load_data_and_model = load_data_and_model
+
+
+def _comes_from_reading(error: Exception) -> bool:
+    """Whether torch could not read a file; what is no pickle fails in many ways."""
+    from torch import serialization
+
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code.co_filename == serialization.__file__ for frame, _ in frames)

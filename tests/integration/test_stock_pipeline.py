@@ -109,6 +109,16 @@ def test_a_pickle_is_refused_by_load_data_and_model_and_its_code_does_not_run(qu
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.parametrize("content", [b"", b"some text\nof two lines", b"\x80\x02", b"PK\x03\x04 torn"])
+def test_what_is_no_checkpoint_at_all_is_refused_in_one_sentence(quick_start, tmp_path, content):
+    file = tmp_path / "notes.txt"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match="notes.txt is not a checkpoint of recbole_nif"):
+        quick_start.load_data_and_model(str(file))
+    with pytest.raises(UserError, match="Checkpoint .*missing.pt does not exist"):
+        quick_start.load_data_and_model(str(tmp_path / "missing.pt"))
+
+
 STOCK_RUN = """
 import json, sys
 {before}
