@@ -25,7 +25,7 @@ from recbole_nif.data.named_columns import check_columns, check_files
 from recbole_nif.data.needs import Needs
 from recbole_nif.data.scenes import SceneVocabulary
 from recbole_nif.data.sources import ensure_dataset, filters_as_shipped, verify_counts
-from recbole_nif.data.splits import SplitRule, split_rows
+from recbole_nif.data.splits import split_dataset
 from recbole_nif.data.validation import AtomicFile
 from recbole_nif.errors import UserError
 from recbole_nif.semantic_id.build import semantic_ids_of
@@ -163,7 +163,7 @@ class CTRDataset(Dataset):
         built = build_log(self, columns)
         self.event_log, self.scenes = built.log, built.scenes
         self.n_behaviors, self.clicked_behaviors = built.n_behaviors, built.clicked_behaviors
-        parts = self._split(columns)
+        parts, self.split_report = split_dataset(self, columns)
         for name, part in zip(("training", "validation", "test"), parts, strict=True):
             if len(part) == 0 and self.config["eval_args"]["split"].get("LS") in (None, "valid_and_test"):
                 raise UserError(
@@ -198,37 +198,7 @@ class CTRDataset(Dataset):
             checksum = zlib.crc32(values.numpy(), checksum)
         return checksum
 
-    def _split(self, columns: LogColumns) -> list[np.ndarray]:
-        size = len(self.inter_feat)
-        self.split_report = {}
-        if self.benchmark_filename_list is not None:
-            self.split_report["benchmark_filename"] = self.benchmark_filename_list
-            return np.split(np.arange(size), np.cumsum(self.file_size_list)[:-1])
-        rule = SplitRule.from_config(self.config)
-        if not rule.time_ordered:
-            generator = torch.Generator().manual_seed(self.config["seed"])
-            orders = {"shuffled": torch.randperm(size, generator=generator).numpy()}  # as RecBole's shuffle
-        elif self.time_field not in self.inter_feat:
-            raise UserError(
-                f"eval_args.order: TO needs a time column; {self.dataset_name} has no {self.time_field!r}."
-            )
-        else:
-            item_rank, user_rank = self._token_rank(self.iid_field), self._token_rank(self.uid_field)
-            exact = np.lexsort((item_rank[columns.item], user_rank[columns.user], columns.timestamp))
-            rounded = self.inter_feat[self.time_field].numpy()
-            orders = {"exact": exact, "float32": np.argsort(rounded, kind="stable")}
-        parts = {
-            name: split_rows(rule, user=columns.user, time=columns.timestamp, order=order)
-            for name, order in orders.items()
-        }
-        if rule.time_ordered:
-            self.split_report["rows_moved_by_float32"] = _rows_moved(parts["exact"], parts["float32"], size)
-        chosen = parts[self.config["order_precision"] or "exact"] if rule.time_ordered else parts["shuffled"]
-        log_order = self.event_log.position.numpy()
-        # Rows of one user stay neighbors, so that evaluation batches share moveline windows.
-        return [part[np.argsort(log_order[part])] for part in chosen]
-
-    def _token_rank(self, field: str) -> np.ndarray:
+    def token_rank(self, field: str) -> np.ndarray:
         """Order of a field's tokens, [tokens], so that every source of the data breaks ties alike."""
         tokens = np.asarray(self.field2id_token[field]).astype(str)
         rank = np.empty(len(tokens), dtype=np.int64)
@@ -294,12 +264,3 @@ def _raised_on_purpose(error: ValueError) -> bool:
     """Whether RecBole's dataset code says what is wrong, unlike an error of pandas or a bug."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return last.filename.endswith(RECBOLE_DATASET) and (last.line or "").startswith("raise")
-
-
-def _rows_moved(parts: list[np.ndarray], other: list[np.ndarray], size: int) -> int:
-    """How many rows lie in another split."""
-    where = np.empty((2, size), dtype=np.int8)
-    for row, split in zip(where, (parts, other), strict=True):
-        for number, part in enumerate(split):
-            row[part] = number
-    return int((where[0] != where[1]).sum())

@@ -83,7 +83,7 @@ def build_log(dataset, columns: LogColumns) -> BuiltLog:
         scene=scene,
         behavior=behavior,
         row_id=joined(np.arange(size), np.full(n_extra, NO_ROW)),
-        item_rank=dataset._token_rank(dataset.iid_field),
+        item_rank=dataset.token_rank(dataset.iid_field),
     )
     strict = (config["history_ties"] or "strict") == "strict"
     log = EventLog.build(events, n_users=dataset.user_num, strict=strict)

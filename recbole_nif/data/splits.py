@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from recbole_nif.errors import UserError
 
@@ -63,6 +64,55 @@ class SplitRule:
                 "split_ties: whole works with time-ordered ratio splits only: set split_ties: cut."
             )
         return rule
+
+
+def split_dataset(dataset, columns) -> tuple[list[np.ndarray], dict]:
+    """The training, validation and test rows of a dataset that has its event log, and a report for people.
+
+    Args:
+        dataset: a ``CTRDataset``.
+        columns: its ``LogColumns``, with exact times.
+
+    Returns:
+        three arrays of row ids, rows of a user neighbors, so that evaluation batches share moveline windows;
+        the files that are the splits, or how many rows a float32 clock would move.
+    """
+    config, size = dataset.config, len(dataset.inter_feat)
+    if dataset.benchmark_filename_list is not None:
+        parts = np.split(np.arange(size), np.cumsum(dataset.file_size_list)[:-1])
+        return parts, {"benchmark_filename": dataset.benchmark_filename_list}
+    rule = SplitRule.from_config(config)
+    if not rule.time_ordered:
+        generator = torch.Generator().manual_seed(config["seed"])
+        orders = {"shuffled": torch.randperm(size, generator=generator).numpy()}  # as RecBole's shuffle
+    elif dataset.time_field not in dataset.inter_feat:
+        raise UserError(
+            f"eval_args.order: TO needs a time column; {dataset.dataset_name} has no {dataset.time_field!r}."
+        )
+    else:
+        item_rank, user_rank = dataset.token_rank(dataset.iid_field), dataset.token_rank(dataset.uid_field)
+        exact = np.lexsort((item_rank[columns.item], user_rank[columns.user], columns.timestamp))
+        rounded = dataset.inter_feat[dataset.time_field].numpy()
+        orders = {"exact": exact, "float32": np.argsort(rounded, kind="stable")}
+    parts = {
+        name: split_rows(rule, user=columns.user, time=columns.timestamp, order=order)
+        for name, order in orders.items()
+    }
+    report = {}
+    if rule.time_ordered:
+        report["rows_moved_by_float32"] = _rows_moved(parts["exact"], parts["float32"], size)
+    chosen = parts[config["order_precision"] or "exact"] if rule.time_ordered else parts["shuffled"]
+    log_order = dataset.event_log.position.numpy()
+    return [part[np.argsort(log_order[part])] for part in chosen], report
+
+
+def _rows_moved(parts: list[np.ndarray], other: list[np.ndarray], size: int) -> int:
+    """How many rows lie in another split."""
+    where = np.empty((2, size), dtype=np.int8)
+    for row, split in zip(where, (parts, other), strict=True):
+        for number, part in enumerate(split):
+            row[part] = number
+    return int((where[0] != where[1]).sum())
 
 
 def split_rows(rule: SplitRule, *, user: np.ndarray, time: np.ndarray, order: np.ndarray) -> list[np.ndarray]:
