@@ -90,14 +90,15 @@ class CTRDataLoader:
 
     def _order(self) -> Tensor:
         if not self.shuffle:
-            return self.rows[self.rank :: self.world_size]
+            return torch.tensor_split(self.rows, self.world_size)[self.rank]
         rng = np.random.default_rng([self.config["seed"], self.epoch])
         if self._groups is None:
             order = rng.permutation(len(self.rows))
         else:
             order = _shuffle_in_groups(self._groups, self.config["rows_per_window"] or 1, rng)
         each = len(order) // self.world_size  # every process takes the same number of steps
-        return self.rows[torch.from_numpy(order[self.rank :: self.world_size][:each])]
+        begin = self.rank * each  # neighbors stay together: they share windows
+        return self.rows[torch.from_numpy(order[begin : begin + each])]
 
     def _window_groups(self) -> np.ndarray | None:
         """The window of each row, [R], for batches in which rows share windows."""

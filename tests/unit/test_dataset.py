@@ -259,3 +259,19 @@ def test_settings_that_cannot_work_are_refused_in_one_sentence(tmp_path, overrid
     write_toy(tmp_path)
     with pytest.raises(UserError, match=word):
         CTRDataset(toy_config(tmp_path, "AMEN", **overrides)).build()
+
+
+@pytest.mark.parametrize("phase", ["train", "valid"])
+def test_processes_share_the_rows_and_each_reads_neighbors(tmp_path, phase):
+    train, valid, _ = toy_dataset(tmp_path, "AMEN")
+    view = train if phase == "train" else valid
+    alone = CTRDataLoader(view.config, view, phase, shuffle=phase == "train")
+    shares = []
+    for rank in range(2):
+        loader = CTRDataLoader(view.config, view, phase, shuffle=phase == "train")
+        loader.rank, loader.world_size = rank, 2
+        shares.append(loader._order().tolist())
+    everything = alone._order().tolist()
+    read = shares[0] + shares[1]
+    assert read == everything[: len(read)]
+    assert len(everything) - len(read) == (len(everything) % 2 if phase == "train" else 0)
