@@ -34,7 +34,7 @@ Trains a click model on a dataset, evaluates it and writes a run folder.
 commands:
   audit DATASET            what ties, cold items and trivial baselines make of an evaluation on a dataset
   audit --run FOLDER       whether a trained model sees its own label or later events
-  results RUN...           a table of run folders
+  report RUN...            tables of runs or of a whole sweep; with --out a page with figures too
 
 Lowest to highest: RecBole's defaults, props/overall.yaml, the model's YAML, the dataset's YAML, tuned values,
 config files, command line.
@@ -47,7 +47,7 @@ examples:
 
 COMMANDS = {  # name -> module with ``main(argv) -> exit code``
     "audit": "recbole_nif.audit.command",
-    "results": "recbole_nif.results",
+    "report": "recbole_nif.publish.command",
 }
 
 

@@ -1,7 +1,9 @@
-"""What result.json holds; ``recbole-nif results RUN…`` makes tables of it, see ``publish/``."""
+"""What result.json holds; ``recbole-nif report RUN…`` makes tables and pages of it, see ``publish/``.
+
+``result.schema.json`` beside this file documents every field, of all versions that can be read.
+"""
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +12,10 @@ from recbole_nif.errors import UserError
 from recbole_nif.evaluation.scoring import evaluate_item_rate, evaluate_item_user_recent
 from recbole_nif.run_folder import environment, peak_memory
 
-SCHEMA = 1
+RESULT_FILE = "result.json"
+RESULT_SCHEMA = Path(__file__).with_name("result.schema.json")
+SCHEMA = 2  # since 2: scoring
+READABLE = (1, 2)
 METRICS = ("auc", "gauc", "logloss")
 
 
@@ -60,6 +65,7 @@ def result_record(config, views: Sequence, trainer, durations: Mapping[str, floa
         "valid": trainer.best_valid_result,
         "test": None if evaluation is None else evaluation.record(),
         "baselines": _baselines(train, valid, test, config),
+        "scoring": _scoring(trainer, config),
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "durations": dict(durations),
         "peak_memory_mb": peak_memory(config["device"]),
@@ -77,6 +83,17 @@ def _baselines(train, valid, test, config) -> dict:
     }
 
 
+def _scoring(trainer, config) -> dict | None:
+    """How long the test rows took, end to end; None if they were not scored."""
+    if trainer.scored is None:
+        return None
+    return {
+        "rows": len(trainer.scored.score),
+        "seconds": trainer.scoring_seconds,
+        "batch_size": config["eval_batch_size"],
+    }
+
+
 def read_result(run: str | Path) -> dict:
     """The record of a run folder or of a result.json.
 
@@ -84,24 +101,19 @@ def read_result(run: str | Path) -> dict:
         UserError: there is none, or it is of another schema.
     """
     path = Path(run)
-    path = path / "result.json" if path.is_dir() else path
+    path = path / RESULT_FILE if path.is_dir() else path
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
-        raise UserError(f"{path} cannot be read: give a run folder or its result.json.") from None
+        raise UserError(f"{path} cannot be read: give a run folder or its {RESULT_FILE}.") from None
     except ValueError:
-        raise UserError(f"{path} is not JSON: give a run folder or its result.json.") from None
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise UserError(f"{path} is not a result of schema {SCHEMA}: run the model again with this version.")
+        raise UserError(f"{path} is not JSON: give a run folder or its {RESULT_FILE}.") from None
+    version = record.get("schema") if isinstance(record, dict) else None
+    if version is None:
+        raise UserError(f"{path} is not the result of a run: give a run folder or its {RESULT_FILE}.")
+    if version not in READABLE:
+        raise UserError(
+            f"{path} is of schema {version}, but this version reads {' and '.join(map(str, READABLE))}: "
+            "use the version of recbole_nif that wrote it, or run the model again."
+        )
     return record
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """``recbole-nif results``: publishes runs; see ``publish/command.py``."""
-    from recbole_nif.publish.command import main as publish  # which reads results by this module
-
-    return publish(argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from recbole_nif.audit.data import Fact
 from recbole_nif.audit.leaks import TOLERANCE, AUCTest, LeakReport, ScoreTest
 from recbole_nif.evaluation.scoring import RECENT, Evaluation
-from recbole_nif.publish.tables import number
+from recbole_nif.publish.text import number
 from recbole_nif.results import METRICS
 
 BASELINES = {

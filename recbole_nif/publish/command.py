@@ -1,18 +1,23 @@
-"""``recbole-nif results RUN…``: tables of runs, printed or written to a file, and a copy of their records."""
+"""``recbole-nif report RUN…``: tables of runs, printed, or as files with figures and the runs' records.
+
+``--out results/NAME.md`` writes the tables there, ``NAME.html``, one page that holds the figures too, and
+``NAME-figures/`` with every figure and its numbers as CSV.
+"""
 
 import argparse
-import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from recbole_nif.config_keys import did_you_mean
 from recbole_nif.errors import UserError
-from recbole_nif.publish.differences import EXPLANATION, Pair, default_pairs, difference_table
-from recbole_nif.publish.runs import INDIFFERENT, Run, Table, read_runs, setting, tables_of
-from recbole_nif.publish.tables import heading, metrics_table
-from recbole_nif.run_folder import write_json, write_text
+from recbole_nif.publish.collect import collect
+from recbole_nif.publish.document import Report
+from recbole_nif.publish.inputs import read_inputs
+from recbole_nif.publish.links import Links
+from recbole_nif.publish.markdown import as_markdown
+from recbole_nif.publish.runs import Table
+from recbole_nif.run_folder import write_text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,10 +38,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("recbole-nif results", description="Tables of finished runs.")
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder, or its result.json")
+    parser = argparse.ArgumentParser("recbole-nif report", description="Tables and figures of runs.")
     parser.add_argument(
-        "--out", metavar="FILE.md", type=Path, help="write the tables there instead of printing"
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="a run's folder or result.json, a sweep's folder, or one of runs",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE.md",
+        type=Path,
+        help="write the tables there, and a page with figures beside it, instead of printing",
     )
     parser.add_argument("--against", metavar="ROW", help="compare every row with this one, by its label")
     parser.add_argument(
@@ -49,74 +62,40 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    tables = tables_of(read_runs(options.runs))
-    _check_labels(tables, options.against, options.compare)
-    text = document(tables, options.against, options.compare)
-    if options.collect:
-        print("\n".join(map(str, collect(tables, options.collect))), file=sys.stderr)
+    if options.out and options.out.suffix != ".md":
+        raise UserError(f"--out {options.out} must end in .md; the page beside it ends in .html.")
+    runs, absent = read_inputs(options.runs)
+    report = Report.of(runs, absent, options.against, options.compare)
+    _check_labels(report.tables, options.against, options.compare)
+    copies = collect(report.tables, options.collect) if options.collect else {}
+    if copies:
+        print("\n".join(map(str, copies.values())), file=sys.stderr)
     if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(options.out, text)
-        print(options.out)
+        files = write_report(report, options.out, Links(options.out.parent, copies))
+        print("\n".join(map(str, files)))
     else:
-        print(text, end="")
+        print(as_markdown(report.blocks(), Links()), end="")
 
 
-def document(
-    tables: Sequence[Table], against: str | None = None, compare: Sequence[tuple[str, str]] = ()
-) -> str:
-    """The whole markdown file: where the figures come from, the tables, and the paired differences.
+def write_report(report: Report, out: Path, links: Links) -> list[Path]:
+    """Writes the tables to ``out``, the page beside it, and the page's figures with their numbers.
 
-    Args:
-        against: label of a row that all others of its table are compared with.
-        compare: labels of further rows to compare, first minus second.
+    Returns:
+        the tables and the page.
     """
-    parts = [_origin(tables)]
-    for table in tables:
-        parts += [heading(table), metrics_table(table)]
-        differences = difference_table([*default_pairs(table), *_chosen(table, against, compare)])
-        if differences:
-            parts += ["### Paired differences", EXPLANATION, differences]
-    return "\n\n".join(parts) + "\n"
+    from recbole_nif.publish.page import as_page  # matplotlib, for a page only
+    from recbole_nif.publish.plots import write_plots
 
-
-def _origin(tables: Sequence[Table]) -> str:
-    records = [run.record for table in tables for run in table.runs]
-
-    def distinct(texts: Iterable[str], between: str = ", ") -> str:
-        return between.join(dict.fromkeys(sorted(texts)))
-
-    dates = distinct(record["date"][:10] for record in records)
-    devices = distinct(f"{r['device']['name']} (threads: {r['threads']})" for r in records)
-    commits = distinct(_short(record["git_commit"]) for record in records)
-    packages = dict.fromkeys(name for record in records for name in record["versions"])
-    versions = ", ".join(
-        f"{name} {distinct((r['versions'].get(name, 'unknown') for r in records), ' and ')}"
-        for name in packages
+    page, figures = out.with_suffix(".html"), out.with_name(f"{out.stem}-figures")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    blocks = report.blocks_with_figures()
+    write_plots(blocks, figures)
+    write_text(page, as_page(blocks, links, figures))
+    text = as_markdown(report.blocks(), links)
+    write_text(
+        out, f"{text}\nThe same with figures, and every single run: [{page.name}]({links.file(page)}).\n"
     )
-    return f"""\
-# Results on {", ".join(dict.fromkeys(record["dataset"] for record in records))}
-
-Written by `recbole-nif results`, not by hand. Metrics on the test rows, mean ± standard deviation over seeds;
-`hours` are of the whole run, `rows/s` and `epochs` of its last stage. A row is named by its model and by the
-settings that differ from the model's defaults on these data.
-
-- Runs: {len(records)}, finished on {dates}.
-- Devices: {devices}.
-- Commits: {commits}.
-- Versions: {versions}."""
-
-
-def _short(commit: str | None) -> str:
-    name, dirty, _ = (commit or "unknown").partition("-dirty")
-    return name[:10] + dirty
-
-
-def _chosen(table: Table, against: str | None, compare: Sequence[tuple[str, str]]) -> list[Pair]:
-    base = table.row(against) if against else None
-    pairs = [(row, base) for row in table.rows if base and row is not base]
-    named = [(table.row(first), table.row(second)) for first, second in compare]
-    return pairs + [pair for pair in named if all(pair)]
+    return [out, page]
 
 
 def _check_labels(tables: Sequence[Table], against: str | None, compare: Sequence[tuple[str, str]]) -> None:
@@ -131,37 +110,5 @@ def _check_labels(tables: Sequence[Table], against: str | None, compare: Sequenc
             raise UserError(f"{' and '.join(pair)} were run on different conditions: no table has both.")
 
 
-def collect(tables: Sequence[Table], folder: Path) -> list[Path]:
-    """Copies the record of every run in the tables to ``<Model>[-variant]-<split>-s<seed>.json``.
-
-    Raises:
-        UserError: two runs would have the same name.
-    """
-    runs = [run for table in tables for row in table.rows for run in row.runs]
-    named = {}
-    for run in runs:
-        if named.setdefault(_file_name(run), run) is not run:
-            other = named[_file_name(run)]
-            raise UserError(
-                f"{run.name} and {other.name} would both be {_file_name(run)}: collect them apart."
-            )
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, run in named.items():
-        write_json(folder / name, _with_settings(run))
-    return [folder / name for name in named]
-
-
-def _file_name(run: Run) -> str:
-    record = run.record
-    unnamed = {*INDIFFERENT, "eval_args", "split_preset"}
-    settings = [
-        setting(key, value)
-        for key, value in sorted(run.settings.items())
-        if key.partition(".")[0] not in unnamed
-    ]
-    parts = [record["model"].rpartition(":")[2], *settings, record["split"]["preset"], f"s{run.seed}"]
-    return re.sub(r"[^\w.=+-]+", "_", "-".join(parts)) + ".json"
-
-
-def _with_settings(run: Run) -> Mapping[str, Any]:
-    return dict(run.record) | ({"settings": run.settings} if run.settings_known else {})
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,7 @@
-"""Paired differences between rows of a table: which pairs, and a markdown table with 95 % intervals."""
+"""Paired differences between rows of a table: which pairs, and a table with 95 % intervals."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,8 +16,9 @@ from recbole_nif.evaluation.compare import (
     resample_users,
 )
 from recbole_nif.evaluation.scored_rows import SCORES_FILE, ScoredRows
+from recbole_nif.publish.blocks import Cell, Grid, cell, seeds
 from recbole_nif.publish.runs import Row, Run, Table
-from recbole_nif.publish.tables import NOTHING, bullets, markdown, number
+from recbole_nif.publish.text import NOTHING, number
 
 RESAMPLES = 1000
 
@@ -49,43 +51,81 @@ def default_pairs(table: Table) -> list[Pair]:
     return pairs
 
 
-def difference_table(pairs: Iterable[Pair]) -> str:
-    """The markdown table of pairs, and why figures are missing; "" without pairs."""
+@dataclass(frozen=True)
+class Compared:
+    """Two rows on the same test rows.
+
+    Attributes:
+        first, second: the rows; differences are first minus second.
+        seeds: the seeds that both have, with scores that can be compared.
+        found: difference by metric; empty without seeds.
+        tests: DeLong's test by seed.
+        reasons: why seeds are left out.
+    """
+
+    first: Row
+    second: Row
+    seeds: Sequence[int] = ()
+    found: Mapping[str, Difference] = field(default_factory=dict)
+    tests: Sequence[DelongTest] = ()
+    reasons: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        """What is compared."""
+        return f"{self.first.label} − {self.second.label}"
+
+    @property
+    def is_variant(self) -> bool:
+        """Whether the first is the second with further settings."""
+        return self.second.is_base_of(self.first)
+
+
+def compare(pairs: Iterable[Pair]) -> list[Compared]:
+    """Every pair once."""
     pairs = list(dict.fromkeys(pairs))
-    if not pairs:
-        return ""
     scores = _Scores([run for pair in pairs for row in pair for run in row.runs])
-    compared = [_compare(pair, scores) for pair in pairs]
-    notes = dict.fromkeys(note for _, reasons in compared for note in reasons)
-    return markdown(COLUMNS, [line for line, _ in compared]) + bullets(notes)
+    return [_compare(*pair, scores) for pair in pairs]
 
 
-def _compare(pair: Pair, scores: "_Scores") -> tuple[list[str], list[str]]:
-    """The line of a pair, and the reasons for what is missing in it."""
-    first, second = pair
-    name = f"{first.label} − {second.label}"
+def difference_grid(compared: Sequence[Compared]) -> Grid:
+    """The table of differences."""
+    return Grid(COLUMNS, [_line(one) for one in compared], linked="seeds")
+
+
+def reasons(compared: Iterable[Compared]) -> list[str]:
+    """Why figures are missing."""
+    return list(dict.fromkeys(reason for one in compared for reason in one.reasons))
+
+
+def _compare(first: Row, second: Row, scores: "_Scores") -> Compared:
     common = sorted(first.by_seed.keys() & second.by_seed.keys())
-    reasons = [] if common else [f"{name}: no seed in common."]
-    seeds = []
-    for seed in common:
-        reason = scores.not_comparable(first.by_seed[seed], second.by_seed[seed])
-        reasons += [reason] if reason else []
-        seeds += [] if reason else [seed]
-    if not seeds:
-        return [name, *[NOTHING] * (len(COLUMNS) - 1)], reasons
-    runs = [[row.by_seed[seed] for seed in seeds] for row in pair]
-    found = paired_differences(*([scores.resampled(run) for run in side] for side in runs))
+    if not common:
+        return Compared(first, second, reasons=[f"{Compared(first, second).name}: no seed in common."])
+    objections = {seed: scores.not_comparable(first.by_seed[seed], second.by_seed[seed]) for seed in common}
+    usable = [seed for seed in common if objections[seed] is None]
+    found = [reason for reason in objections.values() if reason]
+    if not usable:
+        return Compared(first, second, reasons=found)
+    runs = [[row.by_seed[seed] for seed in usable] for row in (first, second)]
+    differences = paired_differences(*([scores.resampled(run) for run in side] for side in runs))
     tests = [scores.delong(*both) for both in zip(*runs, strict=True)]
-    line = [
-        name,
-        ", ".join(map(str, seeds)),
-        _interval(found["auc"]),
-        _verdict(found["auc"]),
-        " ".join(number(value, sign="+") for value in found["auc"].by_seed),
-        " ".join(_p_value(test) for test in tests),
-        *(_interval(found[metric]) for metric in METRICS if metric != "auc"),
+    return Compared(first, second, usable, differences, tests, found)
+
+
+def _line(compared: Compared) -> list[Cell]:
+    if not compared.seeds:
+        return [cell(compared.name), *[cell(NOTHING)] * (len(COLUMNS) - 1)]
+    runs = [compared.first.by_seed[seed] for seed in compared.seeds]
+    auc = compared.found["auc"]
+    texts = [
+        interval(auc),
+        _verdict(auc),
+        " ".join(number(value, sign="+") for value in auc.by_seed),
+        " ".join(_p_value(test) for test in compared.tests),
+        *(interval(compared.found[metric]) for metric in METRICS if metric != "auc"),
     ]
-    return line, reasons
+    return [cell(compared.name, runs), Cell(seeds(runs)), *(cell(text, runs) for text in texts)]
 
 
 class _Scores:
@@ -124,7 +164,8 @@ def _read(run: Run) -> ScoredRows | None:
         return None
 
 
-def _interval(difference: Difference) -> str:
+def interval(difference: Difference) -> str:
+    """``value [low, high]``."""
     low, high = (number(bound, sign="+") for bound in (difference.low, difference.high))
     return f"{number(difference.value, sign='+')} [{low}, {high}]"
 

@@ -1,19 +1,20 @@
 """Finished runs as rows of tables: which ones differ by the seed only, and what a row is called."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import statistics
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from recbole_nif.config_keys import DATA_KEYS
 from recbole_nif.config_layers import changed_values, default_layers, merge_layers
-from recbole_nif.config_parsing import load_yaml
+from recbole_nif.config_parsing import flatten, load_yaml
 from recbole_nif.registry import resolve_model
-from recbole_nif.results import read_result
+from recbole_nif.results import RESULT_FILE
 
-RESULT_FILE = "result.json"
+CONFIG_FILE = "config.yaml"
 
 # Said by the heading of a table
 IN_HEADING = {
@@ -49,11 +50,10 @@ class Run:
         """A run by its record, and the file that holds it."""
         if record.get("settings") is not None:
             return cls(record, record["settings"], file)
-        config = file.with_name("config.yaml") if file and file.name == RESULT_FILE else None
+        config = file.with_name(CONFIG_FILE) if file and file.name == RESULT_FILE else None
         known = config is not None and config.is_file()
         values = load_yaml(config) if known else _told_by(record)
-        defaults = merge_layers(default_layers(resolve_model(record["model"]), record["dataset"]))
-        return cls(record, changed_values(values, defaults), file, known)
+        return cls(record, settings_of(record["model"], record["dataset"], values), file, known)
 
     @property
     def seed(self) -> int:
@@ -74,8 +74,7 @@ class Run:
     @cached_property
     def variant(self) -> dict[str, Any]:
         """The settings that a row's label must tell."""
-        told = IN_HEADING | INDIFFERENT | DATA_KEYS
-        return {key: value for key, value in sorted(self.settings.items()) if _top(key) not in told}
+        return variant_of(self.settings)
 
     @cached_property
     def data(self) -> str:
@@ -86,7 +85,19 @@ class Run:
     @cached_property
     def label(self) -> str:
         """The model and its variant, such as ``AMEN use_sam=False``."""
-        return " ".join([self.record["model"], *(setting(*item) for item in self.variant.items())])
+        return label_of(self.record["model"], self.variant)
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """All values by dotted key, where the run's folder still tells them."""
+        file = self.file.with_name(CONFIG_FILE) if self.is_folder else None
+        return dict(flatten(load_yaml(file))) if file and file.is_file() else {}
+
+    @property
+    def latency(self) -> float | None:
+        """Milliseconds to score 1,000 test rows, end to end; None where it was not measured."""
+        scoring = self.record.get("scoring")
+        return 1e6 * scoring["seconds"] / scoring["rows"] if scoring and scoring["rows"] else None
 
     @property
     def conditions(self) -> str:
@@ -98,6 +109,59 @@ class Run:
         }  # not always told
         shared = [record["dataset"], self.data, record["split"], sizes, history]
         return json.dumps(shared, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A run without a result.
+
+    Attributes:
+        settings: as of ``Run``.
+        why: in words.
+        split, seed: None where they are not known.
+    """
+
+    model: str
+    dataset: str
+    settings: Mapping[str, Any]
+    why: str
+    split: str | None = None
+    seed: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The row that the run would be part of."""
+        return label_of(self.model, variant_of(self.settings))
+
+    @property
+    def name(self) -> str:
+        """What to call it in a note."""
+        return self.label + ("" if self.seed is None else f", seed {self.seed}")
+
+    def belongs_to(self, record: Mapping[str, Any]) -> bool:
+        """Whether it would have been run on the dataset and split of a record."""
+        return self.dataset == record["dataset"] and self.split in (None, record["split"]["preset"])
+
+
+def settings_of(model: str, dataset: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a run's whole configuration, the values that differ from the defaults of its model and dataset."""
+    return changed_values(values, _defaults(model, dataset))
+
+
+@cache
+def _defaults(model: str, dataset: str) -> dict[str, Any]:
+    return merge_layers(default_layers(resolve_model(model), dataset))
+
+
+def variant_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the settings, those that a row's label must tell."""
+    told = IN_HEADING | INDIFFERENT | DATA_KEYS
+    return {key: value for key, value in sorted(settings.items()) if _top(key) not in told}
+
+
+def label_of(model: str, variant: Mapping[str, Any]) -> str:
+    """A row's name."""
+    return " ".join([model, *(setting(*item) for item in variant.items())])
 
 
 def setting(key: str, value: Any) -> str:
@@ -145,6 +209,11 @@ class Row:
         """The metric on the test rows, by seed; None where it is undefined."""
         return [run.record["test"].get(metric) for run in self.runs]
 
+    def mean(self, metric: str) -> float | None:
+        """The metric's mean over the seeds; None if it is undefined for one."""
+        values = self.values(metric)
+        return None if None in values else statistics.mean(values)
+
     def is_base_of(self, other: "Row") -> bool:
         """Whether ``other`` is the same model with further settings."""
         return self.model == other.model and self.variant.items() < other.variant.items()
@@ -152,11 +221,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows on the same conditions: a model's default first, its variants after it; and what was left out."""
+    """Rows on the same conditions: a model's default first, its variants after it; and what was left out.
+
+    Attributes:
+        runs: those of the rows, and those that were left out.
+        absent: runs without a result on the table's dataset and split.
+    """
 
     rows: list[Row]
     runs: list[Run]
     notes: list[str]
+    absent: list[Absent] = field(default_factory=list)
 
     @property
     def record(self) -> Mapping[str, Any]:
@@ -172,22 +247,12 @@ class Table:
         return min((row for row in self.rows if row.model == model), key=_settings, default=None)
 
 
-def read_runs(paths: Iterable[str | Path]) -> list[Run]:
-    """The runs in folders or result.json files.
-
-    Raises:
-        UserError: a path holds no result.
-    """
-    files = [path / RESULT_FILE if path.is_dir() else path for path in map(Path, paths)]
-    return [Run.of(read_result(file), file) for file in files]
-
-
-def tables_of(runs: Sequence[Run]) -> list[Table]:
+def tables_of(runs: Sequence[Run], absent: Sequence[Absent] = ()) -> list[Table]:
     """The runs by conditions, in order of appearance; of a row's seed the latest run counts."""
-    return [_table(group) for group in _groups(runs, lambda run: run.conditions)]
+    return [_table(group, absent) for group in _groups(runs, lambda run: run.conditions)]
 
 
-def _table(runs: list[Run]) -> Table:
+def _table(runs: list[Run], absent: Sequence[Absent]) -> Table:
     notes = [f"{run.name} was not tested (stage 1 only)." for run in runs if not run.record["test"]]
     tested = [run for run in runs if run.record["test"]]
     rows = []
@@ -204,15 +269,29 @@ def _table(runs: list[Run]) -> Table:
     unknown = [run.name for run in tested if not run.settings_known]
     if unknown:
         notes.append(f"Of settings only split and history are known: {', '.join(unknown)}.")
-    return Table(rows, runs, notes)
+    missing = [run for run in absent if run.belongs_to(runs[0].record)]
+    return Table(rows, runs, notes + _reasons(missing), missing)
+
+
+def _reasons(absent: Iterable[Absent]) -> list[str]:
+    """A note for every row and reason."""
+    return [
+        f"{_names(same)} {'is' if len(same) == 1 else 'are'} missing: {same[0].why}."
+        for same in _groups(absent, lambda run: (run.label, run.why))
+    ]
+
+
+def _names(absent: Sequence[Absent]) -> str:
+    seeds = [str(run.seed) for run in absent if run.seed is not None]
+    return absent[0].name if len(seeds) < 2 else f"{absent[0].label}, seeds {', '.join(seeds)}"
 
 
 def _settings(row: Row) -> tuple[int, str]:
     return len(row.variant), row.label
 
 
-def _groups(runs: Iterable[Run], key) -> list[list[Run]]:
-    groups: dict[str, list[Run]] = {}
+def _groups(runs: Iterable, key: Callable[[Any], Hashable]) -> list[list]:
+    groups: dict[Hashable, list] = {}
     for run in runs:
         groups.setdefault(key(run), []).append(run)
     return list(groups.values())

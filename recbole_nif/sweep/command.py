@@ -14,7 +14,7 @@ from recbole_nif.config_parsing import parse_argv
 from recbole_nif.errors import UserError
 from recbole_nif.resources import props_dir
 from recbole_nif.sweep.ledger import Ledger
-from recbole_nif.sweep.outcome import write_tables, write_winners
+from recbole_nif.sweep.outcome import write_account, write_tables, write_winners
 from recbole_nif.sweep.plan import Sweep
 from recbole_nif.sweep.screen import heading, listing, progress
 from recbole_nif.sweep.sweep_file import find_sweep, read_sweep
@@ -71,7 +71,11 @@ def _do(sweep: Sweep, options: argparse.Namespace) -> int:
         ledger.retry_failed()
     print(heading(sweep))
     screen = _Screen()
-    work(sweep, ledger, lambda now: screen.show(progress(sweep, ledger), now))
+    try:
+        write_account(sweep, ledger)
+        work(sweep, ledger, lambda now: screen.show(progress(sweep, ledger), now))
+    finally:
+        write_account(sweep, ledger)
     tables = write_tables(sweep, ledger)
     print(tables.read_text(encoding="utf-8"))
     targets = [sweep.folder / "tuned", *([options.save_tuned] if options.save_tuned else [])]

@@ -1,38 +1,71 @@
-"""What a sweep leaves: tables of its runs, why a run is not in them, and the winners of its searches."""
+"""What a sweep leaves: an account and tables of its runs, and the winners of its searches."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from recbole_nif.config_parsing import expand_dots, text_values
-from recbole_nif.publish.command import document
-from recbole_nif.publish.runs import RESULT_FILE, read_runs, tables_of
-from recbole_nif.publish.tables import markdown
-from recbole_nif.run_folder import write_text
+from recbole_nif.publish.document import Report
+from recbole_nif.publish.inputs import ACCOUNT, NOT_BEGUN, read_inputs
+from recbole_nif.publish.links import Links
+from recbole_nif.publish.markdown import as_markdown
+from recbole_nif.publish.runs import settings_of
+from recbole_nif.run_folder import write_json, write_text
 from recbole_nif.sweep.ledger import ERROR, FOLDER, Ledger
-from recbole_nif.sweep.plan import Part, Sweep
+from recbole_nif.sweep.plan import Part, Run, Sweep
 
 RESULTS = "results.md"
+ACCOUNT_SCHEMA = 1
+
+
+def write_account(sweep: Sweep, ledger: Ledger) -> Path:
+    """Writes ``runs.json``: every run that the sweep consists of, and why it has no result, if it has none.
+
+    ``recbole-nif report FOLDER`` reads it, whatever storage the sweep has.
+    """
+    runs: dict[str, dict[str, Any]] = {}
+    left: list[dict[str, Any]] = []
+    for part in sweep.parts:
+        trials = ledger.trials(part)
+        for run in [] if part.searched else map(part.run, part.points()):
+            runs.setdefault(run.key, _entry(part, run, NOT_BEGUN))
+        for trial in trials:
+            if FOLDER in trial.user_attrs:
+                run = part.run(trial.params)
+                runs[trial.user_attrs[FOLDER]] = _entry(part, run, _why_absent(trial))
+        if part.searched and len(trials) < part.places:
+            why = f"{part.places - len(trials)} runs of a search not begun"
+            left.append(_entry(part, part.run({}), why) | {"folder": None})
+    left += [_not_implemented(*name.rsplit(" ", 1)) for name in sweep.missing]
+    write_json(sweep.folder / ACCOUNT, {"schema": ACCOUNT_SCHEMA, "runs": [*runs.values(), *left]})
+    return sweep.folder / ACCOUNT
+
+
+def _entry(part: Part, run: Run, why: str) -> dict[str, Any]:
+    return {
+        "model": part.model,
+        "dataset": part.dataset,
+        "split": part.split,
+        "seed": part.seed,
+        "settings": settings_of(part.model, part.dataset, run.config),
+        "folder": run.key,
+        "why": why,
+    }
+
+
+def _not_implemented(model: str, dataset: str) -> Mapping[str, Any]:
+    known = {"model": model, "dataset": dataset, "split": None, "seed": None, "settings": {}}
+    return known | {"folder": None, "why": "not implemented"}
 
 
 def write_tables(sweep: Sweep, ledger: Ledger) -> Path:
-    """Writes ``results.md``: tables as of ``recbole-nif results``, then what has no result and why."""
-    folders, absent = [], [(name, "not implemented") for name in sweep.missing]
-    for part in sweep.parts:
-        trials = ledger.trials(part)
-        for trial in trials:
-            here = sweep.folder / trial.user_attrs.get(FOLDER, "-")
-            if (here / RESULT_FILE).is_file():
-                folders.append(here)
-            else:
-                absent.append((part.run(trial.params).label, _why_absent(trial)))
-        if len(trials) < part.places:
-            absent.append((part.label, f"{part.places - len(trials)} runs not begun"))
-    parts = [document(tables_of(read_runs(dict.fromkeys(folders)))).strip()] if folders else []
-    parts += ["## Without a result", markdown(("run", "why"), absent)] if absent else []
-    write_text(sweep.folder / RESULTS, "\n\n".join(parts) + "\n")
+    """Writes ``results.md``, the tables of ``recbole-nif report`` on the sweep's folder."""
+    write_account(sweep, ledger)
+    blocks = Report.of(*read_inputs([sweep.folder])).blocks()
+    write_text(sweep.folder / RESULTS, as_markdown(blocks, Links(sweep.folder)))
     return sweep.folder / RESULTS
 
 

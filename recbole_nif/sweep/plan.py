@@ -22,11 +22,15 @@ LONGEST_NAME = 160  # characters of a folder's name before its fingerprint
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its name for people, the name of its folder, and its settings as a ``config_dict``."""
+    """One run: its name for people, the name of its folder, and its settings as a ``config_dict``.
+
+    ``config`` is the whole configuration that they amount to.
+    """
 
     label: str
     key: str
     settings: dict[str, Any]
+    config: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class Part:
         told = {key: value for key, value in values.items() if self.base.get(key, ...) != value}
         label = self._label(told)
         name = re.sub(r"[^\w.=+-]+", "_", label.replace(" ", "-"))[:LONGEST_NAME]
-        return Run(label, f"{name}-{_fingerprint(whole)}", settings)
+        return Run(label, f"{name}-{_fingerprint(whole)}", settings, whole)
 
     def _label(self, values: Mapping[str, Any]) -> str:
         told = [setting(*item) for item in {**self.own, **values}.items()]

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
-from recbole_nif.publish.runs import RESULT_FILE
-from recbole_nif.publish.tables import markdown
-from recbole_nif.results import read_result
+from recbole_nif.publish.text import markdown
+from recbole_nif.results import RESULT_FILE, read_result
 from recbole_nif.sweep.ledger import ERROR, FOLDER, Ledger
 from recbole_nif.sweep.plan import Part, Sweep
 

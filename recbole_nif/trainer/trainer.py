@@ -1,6 +1,7 @@
 """NIFTrainer: RecBole's trainer interface over staged training, exact metrics and plain checkpoints."""
 
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
@@ -40,6 +41,7 @@ class NIFTrainer(Trainer):
         reports: one ``StageReport`` per stage that has run.
         evaluation: the last ``Evaluation`` that ``evaluate`` made, with what GAUC covers.
         scored: the rows and scores that it was made of.
+        scoring_seconds: how long scoring them took, reading the rows and the generator's flows included.
         saved_model_file, best_valid_score, best_valid_result: as in RecBole, of the last stage.
     """
 
@@ -62,6 +64,7 @@ class NIFTrainer(Trainer):
         self.reports: list[StageReport] = []
         self.evaluation: Evaluation | None = None
         self.scored: ScoredRows | None = None
+        self.scoring_seconds: float | None = None
         self.flows: FlowCache | None = None
         self.started_from: dict = {}  # the checkpoint that model_file named
         self.resumes = bool(config["resume"])
@@ -130,9 +133,11 @@ class NIFTrainer(Trainer):
         if load_best_model:
             self._load(model_file or self.saved_model_file)
         loader = CTRDataLoader(self.config, eval_data._dataset, phase="test")
+        started = time.perf_counter()
         if self.flows is not None:
             self.flows.attach(loader, self.model.generator)
         self.scored = score_rows(self.model, loader, self.config, show_progress)
+        self.scoring_seconds = time.perf_counter() - started
         self.evaluation = evaluate_rows(self.scored, self.config)
         return self.evaluation.metrics()
 

@@ -13,8 +13,8 @@ from tests.unit.trainer_doubles import TwoStage
 
 RESULT_KEYS = {
     "schema", "model", "dataset", "seed", "settings", "split", "history", "rows", "source", "semantic_ids",
-    "stages", "valid", "test", "baselines", "parameters", "durations", "peak_memory_mb", "versions", "device",
-    "threads", "git_commit", "date",
+    "stages", "valid", "test", "baselines", "scoring", "parameters", "durations", "peak_memory_mb",
+    "versions", "device", "threads", "git_commit", "date",
 }  # fmt: skip
 
 

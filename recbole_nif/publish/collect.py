@@ -1,0 +1,46 @@
+"""The evidence of a report: a copy of every run's record, under a name that tells the run."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from recbole_nif.errors import UserError
+from recbole_nif.publish.runs import INDIFFERENT, Run, Table, setting
+from recbole_nif.run_folder import write_json
+
+
+def collect(tables: Sequence[Table], folder: Path) -> dict[Run, Path]:
+    """Copies the record of every run in the tables to ``<Model>[-variant]-<split>-s<seed>.json``.
+
+    Raises:
+        UserError: two runs would have the same name.
+    """
+    runs = [run for table in tables for row in table.rows for run in row.runs]
+    named: dict[str, Run] = {}
+    for run in runs:
+        if named.setdefault(_file_name(run), run) is not run:
+            other = named[_file_name(run)]
+            raise UserError(
+                f"{run.name} and {other.name} would both be {_file_name(run)}: collect them apart."
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, run in named.items():
+        write_json(folder / name, _with_settings(run))
+    return {run: folder / name for name, run in named.items()}
+
+
+def _file_name(run: Run) -> str:
+    record = run.record
+    unnamed = {*INDIFFERENT, "eval_args", "split_preset"}
+    settings = [
+        setting(key, value)
+        for key, value in sorted(run.settings.items())
+        if key.partition(".")[0] not in unnamed
+    ]
+    parts = [record["model"].rpartition(":")[2], *settings, record["split"]["preset"], f"s{run.seed}"]
+    return re.sub(r"[^\w.=+-]+", "_", "-".join(parts)) + ".json"
+
+
+def _with_settings(run: Run) -> Mapping[str, Any]:
+    return dict(run.record) | ({"settings": run.settings} if run.settings_known else {})
