@@ -1,5 +1,6 @@
 """Bars of ablations: what a changed setting does to the AUC, with an interval over test users."""
 
+import textwrap
 from collections.abc import Sequence
 from functools import partial
 
@@ -39,7 +40,7 @@ def _plot(base: Row, variants: Sequence[Compared], prefix: str, place: int) -> P
         columns=COLUMNS,
         rows=[_numbers(one) for one in variants],
         draw=partial(_draw, variants=variants),
-        height=0.8 + 0.34 * len(variants),
+        height=0.75 + 0.3 * len(variants),
     )
 
 
@@ -64,12 +65,12 @@ def _draw(figure: Figure, variants: Sequence[Compared]) -> None:
             continue
         auc = one.found["auc"]
         filled = COLORS[4] if auc.excludes_zero else "white"
-        axis.barh(place, auc.value, height=0.6, color=filled, edgecolor=COLORS[0])
+        axis.barh(place, auc.value, height=0.5, color=filled, edgecolor=COLORS[0])
         axis.plot([auc.low, auc.high], [place, place], color=COLORS[6], marker="|", linewidth=1.2)
         axis.plot(auc.by_seed, [place] * len(auc.by_seed), "o", color=COLORS[1], markersize=2.5)
     axis.axvline(0, color=COLORS[6], linewidth=0.8)
     axis.set_yticks(range(len(variants)), [_change(one) for one in variants], fontsize=8)
-    axis.invert_yaxis()
+    axis.set_ylim(len(variants) - 0.4, -0.6)
     axis.grid(axis="y", visible=False)
     axis.margins(x=0.08)
     axis.set_xlabel("difference of AUC", fontsize=8)
@@ -77,7 +78,7 @@ def _draw(figure: Figure, variants: Sequence[Compared]) -> None:
 
 
 def _change(one: Compared) -> str:
-    """The settings by which the first differs from the second."""
+    """The settings by which the first differs from the second, on lines of their own where they are many."""
     base = one.second.variant
     told = {key: value for key, value in one.first.variant.items() if key not in base}
-    return label_of("", told).strip()
+    return textwrap.fill(label_of("", told).strip(), 44)

@@ -11,8 +11,8 @@ from recbole_nif.publish.plots import METRIC_NAMES, Plot, panels, panels_height
 from recbole_nif.publish.runs import Row, Run, Table
 
 CAPTION = (
-    "One line per seed; the point is the epoch whose weights were kept. A panel per row of the table, all "
-    "with the same vertical axis."
+    "A panel per row of the table, with axes of its own; one line per seed. The point is the epoch whose "
+    "weights were kept."
 )
 COLUMNS = ("row", "seed", "epoch", "metric", "value", "training loss", "kept")
 Curve = list[tuple[int, float]]  # (epoch from 1, score)
@@ -59,7 +59,7 @@ def _plot(stage: str, metric: str, rows: Mapping[Row, Sequence[tuple[Run, Mappin
 
 
 def _draw(figure: Figure, rows: Mapping[Row, Sequence[tuple[Run, Mapping]]], metric: str) -> None:
-    axes = panels(figure, [row.label for row in rows], sharey=True)
+    axes = panels(figure, [row.label for row in rows], x="epoch", y=METRIC_NAMES.get(metric, metric))
     for axis, runs in zip(axes, rows.values(), strict=True):
         for _, stage in runs:
             curve = _curve(stage, metric)
@@ -67,8 +67,6 @@ def _draw(figure: Figure, rows: Mapping[Row, Sequence[tuple[Run, Mapping]]], met
             kept = [point for point in curve if point[0] == stage["best_epoch"] + 1]
             axis.plot(*zip(*kept, strict=True), "o", color=COLORS[1]) if kept else None
         axis.xaxis.get_major_locator().set_params(integer=True)
-    figure.supxlabel("epoch", fontsize=8)
-    figure.supylabel(METRIC_NAMES.get(metric, metric), fontsize=8)
 
 
 def _metric(stage: Mapping[str, Any]) -> str | None:

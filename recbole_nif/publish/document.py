@@ -76,7 +76,7 @@ class Report:
                 *learning_curves(table, prefix),
             ]
             every = [Heading(3, "Every run"), run_grid(table)] if table.rows else []
-            figures.append([*every, *(Picture(plot) for plot in plots)])
+            figures.append([*(Picture(plot) for plot in plots), *every])
         return self._blocks(figures)
 
     def _blocks(self, more: Sequence[list[Block]]) -> list[Block]:

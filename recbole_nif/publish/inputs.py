@@ -55,11 +55,12 @@ def _read_run(path: Path) -> Run | Absent:
 
 def _read_sweep(folder: Path) -> list[Run | Absent]:
     try:
-        account = json.loads((folder / ACCOUNT).read_text(encoding="utf-8"))["runs"]
+        account = json.loads((folder / ACCOUNT).read_text(encoding="utf-8"))
+        entries = [dict(entry) for entry in account["runs"]]
     except (ValueError, TypeError, KeyError):
         raise UserError(f"{folder / ACCOUNT} is no account of a sweep: start the sweep again.") from None
     runs: list[Run | Absent] = []
-    for entry in account:
+    for entry in entries:
         name = entry.pop("folder")
         begun = name is not None and (folder / name).is_dir()
         if begun and (folder / name / RESULT_FILE).is_file():

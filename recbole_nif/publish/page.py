@@ -12,7 +12,7 @@ from recbole_nif.publish.plots import Plot
 from recbole_nif.publish.runs import Run
 
 STYLE = """
-body { max-width: 76rem; margin: 2rem auto; padding: 0 1rem; background: #fff; color: #1a1a1a;
+body { max-width: 80rem; margin: 2rem auto; padding: 0 1rem; background: #fff; color: #1a1a1a;
   font: 15px/1.5 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; }
 h1 { font-size: 1.7rem; margin: 0 0 .6rem; }
 h2 { font-size: 1.3rem; margin: 2.6rem 0 .4rem; padding-top: .6rem; border-top: 2px solid #1a1a1a; }
@@ -23,12 +23,15 @@ a { color: #0072b2; }
 code { background: #f2f2f2; padding: 0 .2em; border-radius: 2px; }
 nav ul { margin: .2rem 0; padding-left: 1.2rem; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .84rem; font-variant-numeric: tabular-nums; margin: .4rem 0; }
+table { border-collapse: collapse; margin: .4rem 0; font-size: .75rem; line-height: 1.35;
+  font-variant-numeric: tabular-nums; }
 th { text-align: left; vertical-align: bottom; border-bottom: 1.5px solid #1a1a1a; }
-th, td { padding: .25rem .55rem; }
+th, td { padding: .25rem .35rem; }
 th:first-child, td:first-child { padding-left: 0; }
 td { border-bottom: 1px solid #ddd; vertical-align: top; }
-td.number, th.number { text-align: right; white-space: nowrap; }
+td.number, th.number { text-align: right; }
+td.number, td.short { white-space: nowrap; }
+td.linked { min-width: 7.6rem; }
 td a { color: inherit; text-decoration: none; }
 td a:hover, td a:focus { text-decoration: underline; }
 tr.reference td { color: #595959; font-style: italic; }
@@ -47,6 +50,7 @@ figcaption { font-size: .85rem; max-width: 56rem; color: #404040; }
   figure img { max-width: 44rem; }
 }
 """
+SHORT = 18  # characters that stay on one line
 NUMERIC = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?( %)?( ± [\d.]+)?( \[.*\])?|undefined|—|")
 MARKED = (  # of prose, after escaping
     (re.compile(r"`([^`]+)`"), r"<code>\1</code>"),
@@ -97,11 +101,11 @@ class _Page:
                 yield self._figure(block.plot)
 
     def _table(self, grid: Grid) -> str:
-        numeric = [
-            all(NUMERIC.fullmatch(line[place].text) for line in grid.lines)
-            for place in range(len(grid.columns))
+        texts = [[line[place].text for line in grid.lines] for place in range(len(grid.columns))]
+        classes = [
+            _kind(column) or ("linked" if name == grid.linked else "")
+            for name, column in zip(grid.columns, texts, strict=True)
         ]
-        classes = ["number" if column else "" for column in numeric]
         head = "".join(
             f"<th{_class(name)}>{html.escape(column)}</th>"
             for name, column in zip(classes, grid.columns, strict=True)
@@ -152,6 +156,13 @@ def _contents(sections: Sequence[Heading]) -> str:
 
 def _list(items: Iterable[str]) -> str:
     return "<ul>" + "".join(f"<li>{item}</li>" for item in items) + "</ul>"
+
+
+def _kind(texts: Sequence[str]) -> str:
+    """The class of a column of such cells."""
+    if all(map(NUMERIC.fullmatch, texts)):
+        return "number"
+    return "short" if max(map(len, texts), default=0) <= SHORT else ""
 
 
 def _class(*names: str) -> str:

@@ -52,14 +52,17 @@ def panels_height(count: int) -> float:
     return 0.4 + 1.9 * -(-count // PANELS)
 
 
-def panels(figure: Figure, titles: Sequence[str], **shared) -> list[Axes]:
-    """Axes beside and below each other, one for each title."""
-    down = -(-len(titles) // PANELS)
-    axes = figure.subplots(down, PANELS, squeeze=False, **shared).ravel()
-    for place, axis in enumerate(axes):
-        if place < len(titles):
-            axis.set_title(textwrap.fill(titles[place], 34), fontsize=8)
-            axis.tick_params(labelsize=7, labelleft=True)
-        else:
-            axis.remove()
+def panels(figure: Figure, titles: Sequence[str], *, x: str, y: str, sharey: bool = False) -> list[Axes]:
+    """Axes beside and below each other, one for each title; ``x`` and ``y`` name the outer ones."""
+    across = min(PANELS, len(titles))
+    axes = figure.subplots(-(-len(titles) // across), across, squeeze=False, sharey=sharey).ravel()
+    for axis in axes[len(titles) :]:
+        axis.remove()
+    for place, (axis, title) in enumerate(zip(axes, titles, strict=False)):
+        axis.set_title(textwrap.fill(title, 34), fontsize=8)
+        axis.tick_params(labelsize=7, labelleft=True)
+        if place + across >= len(titles):
+            axis.set_xlabel(x, fontsize=8)
+        if place % across == 0:
+            axis.set_ylabel(y, fontsize=8)
     return list(axes[: len(titles)])

@@ -262,8 +262,11 @@ def _table(runs: list[Run], absent: Sequence[Absent]) -> Table:
         left_out = [run.name for run in same if run is not latest[run.seed]]
         notes += [f"{name} is left out: a later run has the same settings and seed." for name in left_out]
         rows.append(Row(same[0].label, tuple(latest[seed] for seed in sorted(latest))))
-        if len({run.record["git_commit"] for run in latest.values()}) > 1:
-            notes.append(f"{same[0].label}: its runs are of different commits, whose defaults may differ.")
+    mixed = [row.label for row in rows if len({run.record["git_commit"] for run in row.runs}) > 1]
+    if mixed:
+        notes.append(
+            f"Runs of a row are of different commits, whose defaults may differ: {'; '.join(mixed)}."
+        )
     models = list(dict.fromkeys(row.model for row in rows))
     rows.sort(key=lambda row: (models.index(row.model), _settings(row)))
     unknown = [run.name for run in tested if not run.settings_known]

@@ -70,7 +70,8 @@ def _plot(model: str, curves: Mapping[str, Points], prefix: str) -> Plot:
 
 
 def _draw(figure: Figure, curves: Mapping[str, Points]) -> None:
-    for axis, (title, points) in zip(panels(figure, list(curves), sharey=True), curves.items(), strict=True):
+    axes = panels(figure, list(curves), x="value", y=METRIC_NAMES["auc"], sharey=True)
+    for axis, (title, points) in zip(axes, curves.items(), strict=True):
         key, places = title.partition(" ")[0], range(len(points))
         means = [row.mean("auc") for row in points.values()]
         axis.plot(places, means, color=COLORS[0], marker="o")
@@ -81,4 +82,3 @@ def _draw(figure: Figure, curves: Mapping[str, Points]) -> None:
                 axis.plot(place, row.mean("auc"), "o", color=COLORS[1], markerfacecolor="white", markersize=7)
         axis.set_xticks(places, [f"{value:g}" for value in points])
         axis.margins(x=0.1)
-    figure.supylabel(METRIC_NAMES["auc"], fontsize=8)

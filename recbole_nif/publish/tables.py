@@ -100,7 +100,7 @@ def _of_run(run: Run) -> list[str]:
         _epochs([record]) if stages else NOTHING,
         NOTHING if run.latency is None else f"{run.latency:,.3g}",
         f"{record['durations']['total'] / 3600:.3g}",
-        f"{record['device']['name']}, threads: {record['threads']}",
+        f"{record['device']['name']}, {record['threads']} threads",
         short_commit(record["git_commit"]),
     ]
 
@@ -132,13 +132,13 @@ def _distinct(values: list[float | None]) -> list[float | None]:
 
 
 def _marks(rows: Sequence[Row]) -> dict[tuple[Row, str], str]:
-    """The best mean of every metric and, among three or more, the second."""
+    """The best mean of every metric and, among three or more, the second; equal means are marked alike."""
     marks = {}
     for metric in METRICS:
-        known = [row for row in rows if row.mean(metric) is not None]
-        order = sorted(known, key=lambda row: row.mean(metric), reverse=metric not in SMALLER_IS_BETTER)
-        shown = (BEST, SECOND)[: max(0, len(known) - 1)]
-        marks |= {(row, metric): mark for row, mark in zip(order, shown, strict=False)}
+        means = {row: row.mean(metric) for row in rows if row.mean(metric) is not None}
+        order = sorted({*means.values()}, reverse=metric not in SMALLER_IS_BETTER)
+        mark_of = dict(zip(order[:-1], (BEST, SECOND), strict=False))  # the last one is not worth a mark
+        marks |= {(row, metric): mark_of.get(mean, "") for row, mean in means.items()}
     return marks
 
 

@@ -65,7 +65,7 @@ def write_tables(sweep: Sweep, ledger: Ledger) -> Path:
     """Writes ``results.md``, the tables of ``recbole-nif report`` on the sweep's folder."""
     write_account(sweep, ledger)
     blocks = Report.of(*read_inputs([sweep.folder])).blocks()
-    write_text(sweep.folder / RESULTS, as_markdown(blocks, Links(sweep.folder)))
+    write_text(sweep.folder / RESULTS, as_markdown(blocks, Links()))
     return sweep.folder / RESULTS
 
 

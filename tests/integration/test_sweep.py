@@ -89,9 +89,13 @@ def test_a_sweep_trains_every_run_once_and_tells_of_those_without_a_result(sweep
     rows = [line for line in lines if line[0].startswith("LR epochs=") and "−" not in line[0]]
     assert [line[0][:11] for line in rows] == ["LR epochs=1", "LR epochs=2", "LR epochs=3"]
     assert [line[2] for line in rows] == ["2: 1, 2"] * 3
-    assert ["FutureNet toy", "not implemented"] in lines
-    failed = "failed: ValueError: this model cannot be built"
-    assert ["Broken toy user_time s1", failed] in lines and ["Broken toy user_time s2", failed] in lines
+    missing = [line[2] for line in lines if line[0].startswith(("FutureNet", "broken:Broken"))]
+    assert missing == ["missing: 1, 2", "missing"]
+    assert cli.main(["report", "saved/sweeps/mine", "--out", "toy.md"]) == 0
+    told = Path("toy.md").read_text()
+    assert "seeds 1, 2 are missing: failed: ValueError: this model cannot be built.\n" in told
+    assert "- FutureNet is missing: not implemented.\n" in told
+    assert "FutureNet" in Path("toy.html").read_text()
     assert "cannot be built" in next(Path("saved/sweeps/mine/screens").glob("Broken*s1*.log")).read_text()
 
     before = {folder: (folder / "train.log").read_bytes() for folder in folders()}

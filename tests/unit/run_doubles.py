@@ -6,6 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from recbole_nif.evaluation.scored_rows import SCORES_FILE, ScoredRows
+from recbole_nif.publish.document import Report
+from recbole_nif.publish.inputs import read_inputs
+from recbole_nif.publish.links import Links
+from recbole_nif.publish.markdown import as_markdown
 
 
 def make_record(model="AMEN", auc=0.8, seed=2020, **others):
@@ -30,6 +34,7 @@ def make_record(model="AMEN", auc=0.8, seed=2020, **others):
             {"rows_per_second": 5000.0, "epochs_run": 20, "best_epoch": 19, "facts": {}},
             {"rows_per_second": 12345.6, "epochs_run": 7, "best_epoch": 3, "facts": {}},
         ],
+        "parameters": 1234,
         "baselines": {"item_rate": {"auc": 0.7, "gauc": 0.65, "logloss": 0.5}},
         "durations": {"total": 5400.0},
         "device": {"name": "A CPU"},
@@ -56,6 +61,11 @@ def write_run(folder: Path, record: dict, scores: ScoredRows | None = None) -> P
     if scores is not None:
         scores.save(folder / SCORES_FILE)
     return folder
+
+
+def report_text(*paths, **options) -> str:
+    """The tables that ``recbole-nif report`` prints of these paths."""
+    return as_markdown(Report.of(*read_inputs(paths), **options).blocks(), Links())
 
 
 def cells(line: str) -> list[str]:

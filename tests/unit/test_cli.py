@@ -68,7 +68,7 @@ def test_a_command_gets_the_rest_of_the_options_and_gives_the_exit_code(name, mo
 
 
 def test_a_table_of_runs_is_a_command(capsys):
-    assert cli.main(["results", "no/such/run"]) == 2
+    assert cli.main(["report", "no/such/run"]) == 2
     assert "no/such/run" in capsys.readouterr().err
 
 

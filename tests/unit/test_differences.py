@@ -5,15 +5,24 @@ import pytest
 
 from recbole_nif.evaluation.metrics import auc
 from recbole_nif.evaluation.scored_rows import ScoredRows
-from recbole_nif.publish.command import document
-from recbole_nif.publish.differences import default_pairs, difference_table
-from recbole_nif.publish.runs import Run, read_runs, tables_of
+from recbole_nif.publish.blocks import Listing
+from recbole_nif.publish.differences import compare, default_pairs, difference_grid, reasons
+from recbole_nif.publish.document import Report
+from recbole_nif.publish.inputs import read_inputs
+from recbole_nif.publish.links import Links
+from recbole_nif.publish.markdown import as_markdown
+from recbole_nif.publish.runs import Run, tables_of
 from tests.unit.run_doubles import make_record, make_scores, table_lines, write_run
 
 
 def table(*records):
     (only,) = tables_of([Run.of(record) for record in records])
     return only
+
+
+def difference_table(pairs):
+    compared = compare(pairs)
+    return as_markdown([difference_grid(compared), Listing(reasons(compared))], Links()).rstrip("\n")
 
 
 def pairs_of(*records):
@@ -55,7 +64,7 @@ def runs(tmp_path):
             write_run(tmp_path / str(place), make_record(seed=seed, settings=settings), scores)
             for place, (settings, seed, scores) in enumerate(given)
         ]
-        (only,) = tables_of(read_runs(folders))
+        (only,) = tables_of(read_inputs(folders)[0])
         return only
 
     return write
@@ -108,7 +117,8 @@ def test_a_seed_without_scores_is_left_out_and_named(runs):
 
 def test_further_pairs_are_compared_on_demand_and_no_pair_twice(runs):
     made = runs(*(({"a": place} if place else {}, 1, make_scores(seed=place)) for place in range(3)))
-    text = document([made], against="AMEN", compare=[("AMEN a=1", "AMEN a=2")])
+    report = Report.of(made.runs, against="AMEN", pairs=[("AMEN a=1", "AMEN a=2")])
+    text = as_markdown(report.blocks(), Links())
     assert [line[0] for line in table_lines(text)[-3:]] == [
         "AMEN a=1 − AMEN",
         "AMEN a=2 − AMEN",
@@ -118,4 +128,5 @@ def test_further_pairs_are_compared_on_demand_and_no_pair_twice(runs):
 
 
 def test_without_pairs_there_is_no_section():
-    assert "Paired differences" not in document([table(make_record())])
+    report = Report.of([Run.of(make_record())])
+    assert "Paired differences" not in as_markdown(report.blocks(), Links())

@@ -1,18 +1,26 @@
-"""Tables of runs: what a row is, mean and deviation over seeds, what is kept beside them."""
+"""Tables of runs: what a row is, mean and deviation over seeds, what is missing, what is kept beside them."""
 
 import json
 
 import pytest
 import yaml
 
-from recbole_nif.publish.command import collect, document, main
-from recbole_nif.publish.runs import Run, read_runs, tables_of
+from recbole_nif.publish.collect import collect
+from recbole_nif.publish.command import main
+from recbole_nif.publish.inputs import read_inputs
+from recbole_nif.publish.runs import Run, tables_of
 from recbole_nif.publish.tables import result_table
-from tests.unit.run_doubles import make_record, table_lines, write_run
+from tests.unit.run_doubles import make_record, report_text, table_lines, write_run
 
 
 def lines_of(*records):
     return table_lines(result_table(records))
+
+
+def read_runs(paths):
+    runs, absent = read_inputs(paths)
+    assert absent == []
+    return runs
 
 
 # --- what a row is
@@ -33,12 +41,35 @@ def test_seeds_of_the_same_settings_are_one_row_with_mean_and_sample_deviation()
         make_record("LR", 0.80, seed=2021),
         make_record("LR", 0.82, seed=2020, stages=[stage], durations={"total": 1800.0}),
     )
-    assert baseline == ["item rate", "", "", "0.7000", "0.6500", "0.5000", "", "", "", ""]
+    assert baseline == ["item rate", "", "", "0.7000", "0.6500", "0.5000", *[""] * 6]
     assert row == [
         "LR", "clicks", "2: 2020, 2021",
         "0.8100 ± 0.0141", "undefined", "0.4321 ± 0.0000",  # sqrt(2) / 100
-        "+0.00 %", "7–9, best 4–6", "11,173", "1",
+        "+0.00 %", "1,234", "7–9, best 4–6", "11,173", "—", "1",
     ]  # fmt: skip
+
+
+def test_the_best_and_the_second_mean_of_every_metric_stand_out():
+    lines = lines_of(
+        make_record("LR", 0.70, test={"auc": 0.70, "gauc": 0.5, "logloss": 0.30}),
+        make_record("FM", 0.90, test={"auc": 0.90, "gauc": 0.6, "logloss": 0.50}),
+        make_record("NFM", 0.80, test={"auc": 0.80, "gauc": None, "logloss": 0.40}),
+        make_record("PNN", 0.80, test={"auc": 0.80, "gauc": None, "logloss": 0.60}),
+    )
+    assert [line[3:6] for line in lines[1:]] == [
+        ["0.7000", "0.5000", "**0.3000**"],
+        ["**0.9000**", "**0.6000**", "0.5000"],  # of two that are defined no second is marked
+        ["*0.8000*", "undefined", "*0.4000*"],
+        ["*0.8000*", "undefined", "0.6000"],
+    ]
+
+
+def test_latency_is_the_time_of_1000_rows_and_a_mean_over_seeds_of_one_device():
+    scoring = [{"rows": 2000, "seconds": seconds, "batch_size": 64} for seconds in (0.01, 0.03)]
+    records = [make_record(seed=seed, scoring=scoring[seed], schema=2) for seed in (0, 1)]
+    assert lines_of(*records)[-1][10] == "10"  # (5 + 15) / 2
+    assert lines_of(records[0], make_record(seed=1))[-1][10] == "—"
+    assert lines_of(records[0], records[1] | {"threads": 1})[-1][10] == "several devices"
 
 
 def test_one_seed_claims_no_sign():
@@ -47,7 +78,7 @@ def test_one_seed_claims_no_sign():
 
 def test_speeds_of_several_devices_have_no_mean():
     records = [make_record(seed=1), make_record(seed=2, threads=1)]
-    assert lines_of(*records)[-1][8] == "several devices"
+    assert lines_of(*records)[-1][9] == "several devices"
 
 
 def test_relaimpr_compares_means_with_the_plainest_lr():
@@ -119,7 +150,7 @@ def test_a_baseline_that_differs_by_seed_is_averaged():
 def test_the_later_of_two_runs_with_the_same_seed_counts_and_the_other_is_named(tmp_path):
     write_run(tmp_path / "new", make_record(auc=0.8, date="2026-11-23"))
     write_run(tmp_path / "old", make_record(auc=0.9, date="2026-11-22"))
-    text = document(tables_of(read_runs([tmp_path / "new", tmp_path / "old"])))
+    text = report_text(tmp_path / "new", tmp_path / "old")
     assert table_lines(text)[-1][3] == "0.8000"
     assert "- old is left out: a later run has the same settings and seed." in text
 
@@ -134,7 +165,7 @@ def test_a_run_counts_before_the_copy_of_its_record(tmp_path):
 
 def test_seeds_of_different_commits_are_averaged_and_told():
     text = result_table([make_record(seed=1), make_record(seed=2, git_commit="fedcba")])
-    assert "- AMEN: its runs are of different commits, whose defaults may differ." in text
+    assert "- Runs of a row are of different commits, whose defaults may differ: AMEN." in text
     assert "commits" not in result_table(
         [make_record(seed=1), make_record("LR", seed=2, git_commit="fedcba")]
     )
@@ -161,7 +192,7 @@ def test_without_it_only_history_is_known_and_the_table_says_so(tmp_path):
     record = make_record("NIFDIN", history={"kind": "all_with_label"})
     del record["settings"]
     (tmp_path / "old.json").write_text(json.dumps(record))
-    text = document(tables_of(read_runs([tmp_path / "old.json"])))
+    text = report_text(tmp_path / "old.json")
     assert table_lines(text)[-1][0] == "NIFDIN history=all_with_label"
     assert "- Of settings only split and history are known: old.json." in text
 
@@ -176,12 +207,12 @@ def test_the_file_says_what_made_it_and_holds_no_path_of_the_machine(tmp_path, c
     out = tmp_path / "results" / "ml-100k.md"
     assert main([str(first), str(second), "--out", str(out)]) == 0
     text = out.read_text()
-    assert text.startswith("# Results on ml-100k\n\nWritten by `recbole-nif results`, not by hand.")
+    assert text.startswith("# Results on ml-100k\n\nWritten by `recbole-nif report`, not by hand.")
     assert "- Runs: 2, finished on 2026-11-22.\n- Devices: A CPU (threads: 2).\n" in text
     assert "- Commits: 0123456789-dirty.\n- Versions: recbole_nif 0.1.0 and 0.2.0, torch 2.13.0.\n" in text
-    assert str(tmp_path) not in text and text.endswith("\n")
-    assert capsys.readouterr().out == f"{out}\n"
-    assert [path.name for path in out.parent.iterdir()] == ["ml-100k.md"]
+    assert str(tmp_path) not in text and text.endswith("[ml-100k.html](ml-100k.html).\n")
+    assert capsys.readouterr().out == f"{out}\n{out.with_suffix('.html')}\n"
+    assert {path.name for path in out.parent.iterdir()} == {"ml-100k.md", "ml-100k.html", "ml-100k-figures"}
 
 
 def test_an_unknown_row_is_told_with_the_ones_there_are(tmp_path, capsys):
@@ -211,10 +242,10 @@ def test_records_are_collected_under_names_that_tell_the_runs_apart(tmp_path):
     ]
     runs = [write_run(tmp_path / str(place), record) for place, record in enumerate(records)]
     written = collect(tables_of(read_runs(runs)), tmp_path / "kept")
-    assert sorted(path.name for path in written) == sorted(
+    assert sorted(path.name for path in written.values()) == sorted(
         path.name for path in (tmp_path / "kept").iterdir()
     )
-    assert {path.name for path in written} == {
+    assert {path.name for path in written.values()} == {
         "AMEN-user_time-s1.json",
         "AMEN-pretrained_generator=ab_c.pt-use_sam=False-user_time-s1.json",
         "AMEN-history_ties=order-user_time-s1.json",
