@@ -6,8 +6,8 @@ from pathlib import Path
 
 from recbole_nif.config_parsing import load_yaml
 from recbole_nif.errors import UserError
-from recbole_nif.publish.runs import CONFIG_FILE, Absent, Run, settings_of
-from recbole_nif.results import RESULT_FILE, read_result
+from recbole_nif.publish.runs import CONFIG_FILE, Absent, Run, read_runs, settings_of
+from recbole_nif.results import RESULT_FILE
 
 ACCOUNT = "runs.json"  # in a sweep's folder: all its runs, see ``sweep/outcome.py``
 NOT_BEGUN, NOT_FINISHED = "not begun", "not finished"
@@ -42,9 +42,8 @@ def _is_run(folder: Path) -> bool:
 
 
 def _read_run(path: Path) -> Run | Absent:
-    file = path / RESULT_FILE if path.is_dir() else path
-    if file.is_file() or not path.is_dir():
-        return Run.of(read_result(file), file)
+    if not path.is_dir() or (path / RESULT_FILE).is_file():
+        return read_runs([path])[0]
     values = load_yaml(path / CONFIG_FILE)
     if not {"model", "dataset"} <= values.keys():
         raise UserError(f"{path} holds no run: its {CONFIG_FILE} names no model and dataset.")

@@ -12,7 +12,7 @@ from recbole_nif.config_keys import DATA_KEYS
 from recbole_nif.config_layers import changed_values, default_layers, merge_layers
 from recbole_nif.config_parsing import flatten, load_yaml
 from recbole_nif.registry import resolve_model
-from recbole_nif.results import RESULT_FILE
+from recbole_nif.results import RESULT_FILE, read_result
 
 CONFIG_FILE = "config.yaml"
 
@@ -245,6 +245,16 @@ class Table:
     def default_of(self, model: str) -> Row | None:
         """The model's row with the fewest settings of its own."""
         return min((row for row in self.rows if row.model == model), key=_settings, default=None)
+
+
+def read_runs(paths: Iterable[str | Path]) -> list[Run]:
+    """The runs in folders or result.json files.
+
+    Raises:
+        UserError: a path holds no result.
+    """
+    files = [path / RESULT_FILE if path.is_dir() else path for path in map(Path, paths)]
+    return [Run.of(read_result(file), file) for file in files]
 
 
 def tables_of(runs: Sequence[Run], absent: Sequence[Absent] = ()) -> list[Table]:

@@ -8,10 +8,9 @@ from recbole_nif.evaluation.scored_rows import ScoredRows
 from recbole_nif.publish.blocks import Listing
 from recbole_nif.publish.differences import compare, default_pairs, difference_grid, reasons
 from recbole_nif.publish.document import Report
-from recbole_nif.publish.inputs import read_inputs
 from recbole_nif.publish.links import Links
 from recbole_nif.publish.markdown import as_markdown
-from recbole_nif.publish.runs import Run, tables_of
+from recbole_nif.publish.runs import Run, read_runs, tables_of
 from tests.unit.run_doubles import make_record, make_scores, table_lines, write_run
 
 
@@ -64,7 +63,7 @@ def runs(tmp_path):
             write_run(tmp_path / str(place), make_record(seed=seed, settings=settings), scores)
             for place, (settings, seed, scores) in enumerate(given)
         ]
-        (only,) = tables_of(read_inputs(folders)[0])
+        (only,) = tables_of(read_runs(folders))
         return only
 
     return write

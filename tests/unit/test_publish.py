@@ -7,20 +7,13 @@ import yaml
 
 from recbole_nif.publish.collect import collect
 from recbole_nif.publish.command import main
-from recbole_nif.publish.inputs import read_inputs
-from recbole_nif.publish.runs import Run, tables_of
+from recbole_nif.publish.runs import Run, read_runs, tables_of
 from recbole_nif.publish.tables import result_table
 from tests.unit.run_doubles import make_record, report_text, table_lines, write_run
 
 
 def lines_of(*records):
     return table_lines(result_table(records))
-
-
-def read_runs(paths):
-    runs, absent = read_inputs(paths)
-    assert absent == []
-    return runs
 
 
 # --- what a row is
