@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from recbole_nif.evaluation.compare import METRICS
 from recbole_nif.plot_style import COLORS
 from recbole_nif.publish.differences import Compared
+from recbole_nif.publish.names import label_of
 from recbole_nif.publish.plots import Plot
-from recbole_nif.publish.runs import Row, label_of
+from recbole_nif.publish.runs import Row
 
 BOUNDS = ("difference", "low", "high")
 COLUMNS = (
@@ -20,17 +21,18 @@ COLUMNS = (
 
 
 def ablation_bars(compared: Sequence[Compared], prefix: str) -> list[Plot]:
-    """A plot for each row that others are variants of."""
+    """A plot for each row that others are variants of, if one of them has scores that can be compared."""
     by_base: dict[Row, list[Compared]] = {}
     for one in compared:
         if one.is_variant:
             by_base.setdefault(one.second, []).append(one)
-    return [_plot(base, variants, prefix, place) for place, (base, variants) in enumerate(by_base.items())]
+    known = [(base, variants) for base, variants in by_base.items() if any(one.found for one in variants)]
+    return [_plot(*known[place], f"{prefix}-ablation-{place + 1}") for place in range(len(known))]
 
 
-def _plot(base: Row, variants: Sequence[Compared], prefix: str, place: int) -> Plot:
+def _plot(base: Row, variants: Sequence[Compared], name: str) -> Plot:
     return Plot(
-        name=f"{prefix}-ablation-{place + 1}",
+        name=name,
         title=f"{base.label}: what one change does to the AUC",
         caption=(
             f"AUC of the changed model minus AUC of {base.label} on the same test rows: mean over the "

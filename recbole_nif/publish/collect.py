@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from recbole_nif.errors import UserError
-from recbole_nif.publish.runs import INDIFFERENT, Run, Table, setting
+from recbole_nif.publish.names import INDIFFERENT, setting, top
+from recbole_nif.publish.runs import Run, Table
 from recbole_nif.run_folder import write_json
 
 
@@ -33,11 +34,7 @@ def collect(tables: Sequence[Table], folder: Path) -> dict[Run, Path]:
 def _file_name(run: Run) -> str:
     record = run.record
     unnamed = {*INDIFFERENT, "eval_args", "split_preset"}
-    settings = [
-        setting(key, value)
-        for key, value in sorted(run.settings.items())
-        if key.partition(".")[0] not in unnamed
-    ]
+    settings = [setting(key, value) for key, value in sorted(run.settings.items()) if top(key) not in unnamed]
     parts = [record["model"].rpartition(":")[2], *settings, record["split"]["preset"], f"s{run.seed}"]
     return re.sub(r"[^\w.=+-]+", "_", "-".join(parts)) + ".json"
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from recbole_nif.config_parsing import load_yaml
 from recbole_nif.errors import UserError
-from recbole_nif.publish.runs import CONFIG_FILE, Absent, Run, read_runs, settings_of
+from recbole_nif.publish.names import settings_of
+from recbole_nif.publish.runs import CONFIG_FILE, Absent, Run, read_runs
 from recbole_nif.results import RESULT_FILE
 
 ACCOUNT = "runs.json"  # in a sweep's folder: all its runs, see ``sweep/outcome.py``
@@ -48,7 +49,10 @@ def _read_run(path: Path) -> Run | Absent:
     if not {"model", "dataset"} <= values.keys():
         raise UserError(f"{path} holds no run: its {CONFIG_FILE} names no model and dataset.")
     model, dataset = values["model"], values["dataset"]
-    settings = settings_of(model, dataset, values)
+    try:
+        settings = settings_of(model, dataset, values)
+    except UserError:  # a model that cannot be imported from here
+        settings = {}
     return Absent(model, dataset, settings, NOT_FINISHED, values.get("split_preset"), values.get("seed"))
 
 

@@ -43,11 +43,11 @@ figure img { width: 100%; max-width: 56rem; height: auto; }
 figcaption { font-size: .85rem; max-width: 56rem; color: #404040; }
 @page { size: A4 landscape; margin: 12mm; }
 @media print {
-  body { margin: 0; max-width: none; font-size: 10px; }
+  :root { font-size: 12px; }
+  body { margin: 0; max-width: none; font-size: 1rem; }
   .wide { overflow: visible; }
   h2, h3 { break-after: avoid; }
   figure, tr { break-inside: avoid; }
-  figure img { max-width: 44rem; }
 }
 """
 SHORT = 18  # characters that stay on one line
@@ -85,12 +85,15 @@ class _Page:
     def parts(self) -> Iterator[str]:
         """The body, block by block, with a table of contents before the first section."""
         sections = [block for block in self.blocks if isinstance(block, Heading) and block.level == 2]
+        begun = 0
         for block in self.blocks:
-            if block in sections[:1] and len(sections) > 1:
-                yield _contents(sections)
-            if isinstance(block, Heading):
-                place = f' id="section-{sections.index(block) + 1}"' if block.level == 2 else ""
-                yield f"<h{block.level}{place}>{html.escape(block.text)}</h{block.level}>"
+            if isinstance(block, Heading) and block.level == 2:
+                if not begun and len(sections) > 1:
+                    yield _contents(sections)
+                begun += 1
+                yield f'<h2 id="section-{begun}">{html.escape(block.text)}</h2>'
+            elif isinstance(block, Heading):
+                yield f"<h{block.level}>{html.escape(block.text)}</h{block.level}>"
             elif isinstance(block, Prose):
                 yield f"<p>{_marked(block.text)}</p>"
             elif isinstance(block, Listing):

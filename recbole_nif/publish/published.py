@@ -88,5 +88,5 @@ def _history(row: Row) -> str:
 def _latencies(source: Mapping[str, Any]) -> list[str]:
     if "latency_unit" not in source:
         return []
-    told = [f"{name} {figures['latency']}" for name, figures in source["figures"].items()]
+    told = [f"{name} {figures['latency']:.2f}" for name, figures in source["figures"].items()]
     return [f"Published latency, {source['latency_unit']}: {', '.join(told)}; it compares with nothing here."]

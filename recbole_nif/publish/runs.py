@@ -4,28 +4,16 @@ import json
 import statistics
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from recbole_nif.config_keys import DATA_KEYS
-from recbole_nif.config_layers import changed_values, default_layers, merge_layers
 from recbole_nif.config_parsing import flatten, load_yaml
-from recbole_nif.registry import resolve_model
+from recbole_nif.publish.names import label_of, setting, settings_of, top, variant_of
 from recbole_nif.results import RESULT_FILE, read_result
 
 CONFIG_FILE = "config.yaml"
-
-# Said by the heading of a table
-IN_HEADING = {
-    "eval_args", "split_preset", "split_ties", "order_precision", "history_ties", "history_until",
-}  # fmt: skip
-# Without influence on what is learned and how well it scores
-INDIFFERENT = {
-    "seed", "device", "use_gpu", "gpu_id", "worker", "state", "show_progress", "log_every", "log_wandb",
-    "wandb_project", "tensorboard", "save_step", "metrics", "eval_batch_size", "flow_cache",
-    "flow_cache_memory_mb", "encoding",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +68,7 @@ class Run:
     def data(self) -> str:
         """The settings of the data, where they are not the dataset's own."""
         settings = sorted(self.settings.items())
-        return ", ".join(setting(*item) for item in settings if _top(item[0]) in DATA_KEYS)
+        return ", ".join(setting(*item) for item in settings if top(item[0]) in DATA_KEYS)
 
     @cached_property
     def label(self) -> str:
@@ -141,36 +129,6 @@ class Absent:
     def belongs_to(self, record: Mapping[str, Any]) -> bool:
         """Whether it would have been run on the dataset and split of a record."""
         return self.dataset == record["dataset"] and self.split in (None, record["split"]["preset"])
-
-
-def settings_of(model: str, dataset: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a run's whole configuration, the values that differ from the defaults of its model and dataset."""
-    return changed_values(values, _defaults(model, dataset))
-
-
-@cache
-def _defaults(model: str, dataset: str) -> dict[str, Any]:
-    return merge_layers(default_layers(resolve_model(model), dataset))
-
-
-def variant_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the settings, those that a row's label must tell."""
-    told = IN_HEADING | INDIFFERENT | DATA_KEYS
-    return {key: value for key, value in sorted(settings.items()) if _top(key) not in told}
-
-
-def label_of(model: str, variant: Mapping[str, Any]) -> str:
-    """A row's name."""
-    return " ".join([model, *(setting(*item) for item in variant.items())])
-
-
-def setting(key: str, value: Any) -> str:
-    """``key=value`` without spaces."""
-    return f"{key}={value}".replace(" ", "")
-
-
-def _top(key: str) -> str:
-    return key.partition(".")[0]
 
 
 def _told_by(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from recbole_nif.plot_style import COLORS
+from recbole_nif.publish.names import label_of
 from recbole_nif.publish.plots import METRIC_NAMES, Plot, panels, panels_height
-from recbole_nif.publish.runs import Row, Table, label_of
+from recbole_nif.publish.runs import Row, Table
 from recbole_nif.results import METRICS
 
 LEAST = 3  # values that make a curve

@@ -100,7 +100,7 @@ def _of_run(run: Run) -> list[str]:
         _epochs([record]) if stages else NOTHING,
         NOTHING if run.latency is None else f"{run.latency:,.3g}",
         f"{record['durations']['total'] / 3600:.3g}",
-        f"{record['device']['name']}, {record['threads']} threads",
+        f"{record['device']['name']}, threads: {record['threads']}",
         short_commit(record["git_commit"]),
     ]
 

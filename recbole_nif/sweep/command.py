@@ -76,7 +76,7 @@ def _do(sweep: Sweep, options: argparse.Namespace) -> int:
         work(sweep, ledger, lambda now: screen.show(progress(sweep, ledger), now))
     finally:
         write_account(sweep, ledger)
-    tables = write_tables(sweep, ledger)
+    tables = write_tables(sweep)
     print(tables.read_text(encoding="utf-8"))
     targets = [sweep.folder / "tuned", *([options.save_tuned] if options.save_tuned else [])]
     print(*[tables, *write_winners(sweep, ledger, targets)], sep="\n")

@@ -12,7 +12,7 @@ from recbole_nif.publish.document import Report
 from recbole_nif.publish.inputs import ACCOUNT, NOT_BEGUN, read_inputs
 from recbole_nif.publish.links import Links
 from recbole_nif.publish.markdown import as_markdown
-from recbole_nif.publish.runs import settings_of
+from recbole_nif.publish.names import settings_of
 from recbole_nif.run_folder import write_json, write_text
 from recbole_nif.sweep.ledger import ERROR, FOLDER, Ledger
 from recbole_nif.sweep.plan import Part, Run, Sweep
@@ -37,8 +37,9 @@ def write_account(sweep: Sweep, ledger: Ledger) -> Path:
                 run = part.run(trial.params)
                 runs[trial.user_attrs[FOLDER]] = _entry(part, run, _why_absent(trial))
         if part.searched and len(trials) < part.places:
-            why = f"{part.places - len(trials)} runs of a search not begun"
-            left.append(_entry(part, part.run({}), why) | {"folder": None})
+            searched = _entry(part, part.run({}), f"{part.places - len(trials)} runs not begun")
+            told = searched["settings"] | {"search": ", ".join(part.space)}
+            left.append(searched | {"folder": None, "settings": told})
     left += [_not_implemented(*name.rsplit(" ", 1)) for name in sweep.missing]
     write_json(sweep.folder / ACCOUNT, {"schema": ACCOUNT_SCHEMA, "runs": [*runs.values(), *left]})
     return sweep.folder / ACCOUNT
@@ -61,9 +62,8 @@ def _not_implemented(model: str, dataset: str) -> Mapping[str, Any]:
     return known | {"folder": None, "why": "not implemented"}
 
 
-def write_tables(sweep: Sweep, ledger: Ledger) -> Path:
-    """Writes ``results.md``, the tables of ``recbole-nif report`` on the sweep's folder."""
-    write_account(sweep, ledger)
+def write_tables(sweep: Sweep) -> Path:
+    """Writes ``results.md``, the tables of ``recbole-nif report`` on the sweep's folder and its account."""
     blocks = Report.of(*read_inputs([sweep.folder])).blocks()
     write_text(sweep.folder / RESULTS, as_markdown(blocks, Links()))
     return sweep.folder / RESULTS

@@ -14,7 +14,7 @@ from optuna import Trial
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from recbole_nif.config_parsing import deep_merge, expand_dots, plain, text_values
-from recbole_nif.publish.runs import setting
+from recbole_nif.publish.names import setting
 from recbole_nif.trainer.stages import METRIC_ALIASES, SMALLER_IS_BETTER
 
 LONGEST_NAME = 160  # characters of a folder's name before its fingerprint

@@ -205,7 +205,7 @@ def test_the_file_says_what_made_it_and_holds_no_path_of_the_machine(tmp_path, c
     assert "- Commits: 0123456789-dirty.\n- Versions: recbole_nif 0.1.0 and 0.2.0, torch 2.13.0.\n" in text
     assert str(tmp_path) not in text and text.endswith("[ml-100k.html](ml-100k.html).\n")
     assert capsys.readouterr().out == f"{out}\n{out.with_suffix('.html')}\n"
-    assert {path.name for path in out.parent.iterdir()} == {"ml-100k.md", "ml-100k.html", "ml-100k-figures"}
+    assert {path.name for path in out.parent.iterdir()} == {"ml-100k.md", "ml-100k.html"}
 
 
 def test_an_unknown_row_is_told_with_the_ones_there_are(tmp_path, capsys):

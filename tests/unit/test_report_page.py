@@ -102,6 +102,17 @@ def test_names_cannot_break_the_page(tmp_path):
     assert "<img" not in text and "&lt;img src=x onerror=&quot;alert(1)&quot;&gt;" in text
 
 
+def test_tables_of_the_same_name_have_places_and_figures_of_their_own(tmp_path):
+    runs = [
+        write_run(tmp_path / str(size), make_record(rows={"test": size}, stages=[stage([0.5])]))
+        for size in (8, 9)
+    ]
+    reader = Reader(page(runs, tmp_path / "toy.md"))
+    assert reader.all("h2", "id") == ["section-1", "section-2"]
+    assert reader.all("a", "href")[:2] == ["#section-1", "#section-2"]
+    assert len(set(reader.all("img", "src"))) == 1 and len(list((tmp_path / "toy-figures").iterdir())) == 4
+
+
 def test_a_page_is_refused_where_tables_do_not_end_in_md(runs, tmp_path, capsys):
     assert main([str(runs[0]), "--out", str(tmp_path / "toy.html")]) == 2
     assert "must end in .md" in capsys.readouterr().err
