@@ -35,6 +35,8 @@ commands:
   audit DATASET            what ties, cold items and trivial baselines make of an evaluation on a dataset
   audit --run FOLDER       whether a trained model sees its own label or later events
   report RUN...            tables of runs or of a whole sweep; with --out a page with figures too
+  analyze RUN...           metrics by groups of rows, calibration, pictures of what models learned
+  explain --run FOLDER     why a model scored a user and an item as it did
 
 Lowest to highest: RecBole's defaults, props/overall.yaml, the model's YAML, the dataset's YAML, tuned values,
 config files, command line.
@@ -46,8 +48,10 @@ examples:
 
 
 COMMANDS = {  # name -> module with ``main(argv) -> exit code``
+    "analyze": "recbole_nif.analysis.command",
     "audit": "recbole_nif.audit.command",
     "report": "recbole_nif.publish.command",
+    "explain": "recbole_nif.analysis.explain_command",
 }
 
 

@@ -1,0 +1,1 @@
+"""Where models differ and why: metrics by groups of rows, calibration, pictures of what they learned."""

@@ -1,0 +1,89 @@
+"""The runs to analyze: their test scores, and the data they are of, built anew from config.yaml."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recbole_nif.config import NIFConfig
+from recbole_nif.config_parsing import load_yaml
+from recbole_nif.data.dataset import CTRDataset
+from recbole_nif.errors import UserError
+from recbole_nif.evaluation.scored_rows import SCORES_FILE, ScoredRows
+from recbole_nif.publish.runs import read_runs, tables_of
+
+ANY_DEVICE = {"device": "auto", "use_gpu": None, "gpu_id": None}  # a run may have had another one
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Runs that differ by the seed only: their label, folders, and what they said of the test rows."""
+
+    label: str
+    folders: tuple[Path, ...]
+    scored: tuple[ScoredRows, ...]
+
+
+def read_variants(paths: Sequence[str]) -> list[Variant]:
+    """The runs in the folders ``paths``, all of which scored the same rows.
+
+    Raises:
+        UserError: a folder is no run, was not tested, or scored other rows than the first.
+    """
+    runs = read_runs(paths)
+    for run in runs:
+        if not run.is_folder:
+            raise UserError(f"{run.file} is only a run's record: give the folder of the run, with its scores.")
+        if not run.record["test"]:
+            raise UserError(f"{run.file.parent} was not tested (stage 1 only): leave it out.")
+    tables = tables_of(runs)
+    if len(tables) > 1:
+        raise UserError(
+            f"{_folder(tables[0])} and {_folder(tables[1])} are of different data, splits or histories: "
+            f"analyze them apart."
+        )
+    variants = [_variant(row) for row in tables[0].rows]
+    first = variants[0]
+    for variant in variants:
+        for folder, rows in zip(variant.folders, variant.scored, strict=True):
+            if not rows.same_rows(first.scored[0]):
+                raise UserError(f"{folder} and {first.folders[0]} scored different rows: analyze them apart.")
+    return variants
+
+
+def _folder(table) -> Path:
+    return table.runs[0].file.parent
+
+
+def _variant(row) -> Variant:
+    folders = tuple(run.file.parent for run in row.runs)
+    return Variant(row.label, folders, tuple(ScoredRows.load(folder / SCORES_FILE) for folder in folders))
+
+
+def load_views(folder: Path, rows: ScoredRows, argv: Sequence[str] = ()) -> tuple[NIFConfig, list]:
+    """The configuration of a run, and training, validation and test view of its data; no model is built.
+
+    Args:
+        folder: of the run; rows: what it scored.
+        argv: options that win over its config.yaml, such as ``--data_path=...``.
+
+    Raises:
+        UserError: no config.yaml, or the data are not those that were scored.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"{path} is missing: copy the whole folder of the run.")
+    config = NIFConfig(config_dict=load_yaml(path) | ANY_DEVICE, argv=argv)
+    views = CTRDataset(config).build()
+    columns = views[2].inter_feat
+    ids = columns["row_id"].numpy()
+    order = np.argsort(ids)
+    now = [ids[order], *(columns[name].numpy()[order] for name in (views[2].uid_field, views[2].label_field))]
+    then = rows.row_id, rows.user, rows.label
+    if not all(np.array_equal(*pair) for pair in zip(now, then, strict=True)):
+        raise UserError(
+            f"The test rows that {folder} scored are not those of the data in {config['data_path']}: point "
+            f"--data_path at the data of the run."
+        )
+    return config, views
