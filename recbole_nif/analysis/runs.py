@@ -87,3 +87,18 @@ def load_views(folder: Path, rows: ScoredRows, argv: Sequence[str] = ()) -> tupl
             f"--data_path at the data of the run."
         )
     return config, views
+
+
+def checkpoint_of(folder: str | Path) -> Path:
+    """The weights of a run.
+
+    Raises:
+        UserError: the folder is no run's, or the run has no weights.
+    """
+    folder = Path(folder)
+    path = folder / "checkpoints" / "finetune-best.pt"
+    if path.is_file():
+        return path
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"{folder} is not the folder of a run, which holds config.yaml and checkpoints/.")
+    raise UserError(f"{path} does not exist: give a run that was trained to its end and kept its weights.")

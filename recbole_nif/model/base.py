@@ -10,6 +10,7 @@ from recbole.utils import FeatureSource, FeatureType, InputType, ModelType
 from torch import Tensor
 
 from recbole_nif.data.fields import ADDED
+from recbole_nif.model.explanation import Explanation
 from recbole_nif.model.layers.embedding import FeatureEmbedding, Field
 
 KINDS = {
@@ -100,6 +101,10 @@ class CTRModel(AbstractRecommender):
     def predict(self, batch) -> Tensor:
         """Probabilities [B] in float32, also for B = 1."""
         return self.forward(batch).float().sigmoid()
+
+    def explain(self, batch) -> Explanation:
+        """What moved the scores of ``batch``, as far as the model can tell; by default nothing."""
+        return Explanation()
 
     def click_loss(self, logits: Tensor, batch) -> Tensor:
         """Mean binary cross-entropy over the samples of ``batch``; rows added as partners do not count."""

@@ -18,6 +18,7 @@ from recbole_nif.data.fields import (
 from recbole_nif.errors import UserError
 from recbole_nif.model.base import UserState
 from recbole_nif.model.click_history import ClickHistoryModel
+from recbole_nif.model.explanation import Attention, Explanation
 from recbole_nif.model.layers.embedding import initialize, pick
 from recbole_nif.model.layers.mlp import MLP
 from recbole_nif.model.layers.recurrent import GRU, AttentionalGRU
@@ -130,6 +131,12 @@ class NIFDIEN(ClickHistoryModel):
         groups = RowGroups.of(window, len(interests))
         keys = interests.index_select(0, groups.window).transpose(1, 2)  # [G, hidden_size, L]
         return masked_softmax(groups.collect(torch.bmm(groups.spread(query), keys)), state.mask)
+
+    def explain(self, batch) -> Explanation:
+        """a_t of the row's own item."""
+        state = self.encode_user(batch)
+        weight = self.attention(self.query(self.embed_items(batch[self.item_field])), state)
+        return Explanation((Attention("attention", "history", weight, state.mask.sum(1)),))
 
     def loss_terms(self, batch) -> dict[str, Tensor]:
         """Cross-entropy, and in training the weighted auxiliary loss."""

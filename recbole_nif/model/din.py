@@ -7,6 +7,7 @@ from torch import Tensor
 
 from recbole_nif.model.base import UserState
 from recbole_nif.model.click_history import ClickHistoryModel
+from recbole_nif.model.explanation import Attention, Explanation
 from recbole_nif.model.layers.cross import CrossNetwork
 from recbole_nif.model.layers.embedding import initialize
 from recbole_nif.model.layers.mlp import MLP
@@ -63,3 +64,9 @@ class NIFDIN(ClickHistoryModel):
         interest = self.attention(target, state.history, state.mask)  # [N, item_dim]
         features = [interest, target, interest * target, state.user, self.embed_context(candidates)]
         return self.mlp(self.cross(torch.cat(features, dim=-1))).squeeze(-1)
+
+    def explain(self, batch) -> Explanation:
+        """a_j of the row's own item."""
+        state, target = self.encode_user(batch), self.embed_items(batch[self.item_field])
+        weight = self.attention.weights(target, state.history, state.mask)
+        return Explanation((Attention("attention", "history", weight, state.mask.sum(1)),))

@@ -43,13 +43,17 @@ class FlowTargetAttention(nn.Module):
 
     def forward(self, flow: Tensor, item: Tensor, log_gate: Tensor | None) -> Tensor:
         """flow: [N, K, d]; item: [N, d]; log_gate: [N, K] or None for an open gate -> [N, d]."""
+        # W_V after the sum: the weights add up to 1, so it is the same and K times cheaper.
+        return self.value((self.weights(flow, item, log_gate).unsqueeze(1) @ flow).squeeze(1))
+
+    def weights(self, flow: Tensor, item: Tensor, log_gate: Tensor | None) -> Tensor:
+        """a [N, K]; arguments as in ``forward``."""
         scores = (self.key(flow) @ self.query(item).unsqueeze(-1)).squeeze(-1) / flow.shape[
             -1
         ] ** 0.5  # [N, K]
         if log_gate is not None:
             scores = scores + log_gate
-        # W_V after the sum: the weights add up to 1, so it is the same and K times cheaper.
-        return self.value((scores.softmax(-1).unsqueeze(1) @ flow).squeeze(1))
+        return scores.softmax(-1)
 
 
 @in_full_precision

@@ -18,10 +18,12 @@ from recbole_nif.model.amen.alignment import (
     match_scores,
 )
 from recbole_nif.model.amen.build import build_generator, build_moveline
+from recbole_nif.model.amen.explain import explain
 from recbole_nif.model.amen.moveline import Windows, visible_prefix
 from recbole_nif.model.amen.spaces import ItemSpace, SceneSpace
 from recbole_nif.model.amen.state import AMENState, Reading, Snapshot, Target
 from recbole_nif.model.base import CTRModel
+from recbole_nif.model.explanation import Explanation
 from recbole_nif.model.layers.cross import CrossNetwork
 from recbole_nif.model.layers.embedding import initialize, lookup
 from recbole_nif.model.layers.mlp import MLP
@@ -178,6 +180,10 @@ class AMEN(CTRModel):
         state = state.select(rows)
         target = self._target(candidates[self.item_field])
         return self._logits(state, target, self._read(target, state.moveline), candidates)
+
+    def explain(self, batch) -> Explanation:
+        """Attention over history and moveline, and the flow, for the rows' own items."""
+        return explain(self, self.encode_user(batch), self._target(batch[self.item_field]))
 
     def loss_terms(self, batch) -> dict[str, Tensor]:
         """The weighted terms "bce", "tsp" and "align" of a batch, which may hold added partners."""

@@ -4,6 +4,8 @@ Scene space brings the target item to the scenes, item space brings the scene ev
 end in a multi-head target attention whose query also knows the time since the row's last event.
 """
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from recbole_nif.data.fields import GAP_BUCKETS
@@ -57,6 +59,12 @@ class SceneSpace(nn.Module):
         """target: v^S [N, d]; gap: [N]; memory: [U, ...]; visible: [G, R, n], of ``groups`` -> c^S [N, d]."""
         return _attend(self.attention, target + self.gap(gap), memory, visible, groups)
 
+    def weights(
+        self, target: Tensor, gap: Tensor, memory: Tensor, visible: Tensor, groups: RowGroups
+    ) -> Tensor:
+        """How much c^S is made of each event, [N, n]; arguments as in ``forward``."""
+        return _attend(self.attention.weights, target + self.gap(gap), memory, visible, groups)
+
 
 class ItemSpace(nn.Module):
     """c^I: what the moveline says of the target, with scene events lifted to items.
@@ -84,9 +92,15 @@ class ItemSpace(nn.Module):
         """target: W_v e_v [N, d]; the rest as in :class:`SceneSpace` -> c^I [N, d]."""
         return _attend(self.attention, target + self.gap(gap), memory, visible, groups)
 
+    def weights(
+        self, target: Tensor, gap: Tensor, memory: Tensor, visible: Tensor, groups: RowGroups
+    ) -> Tensor:
+        """How much c^I is made of each event, [N, n]; arguments as in ``forward``."""
+        return _attend(self.attention.weights, target + self.gap(gap), memory, visible, groups)
+
 
 def _attend(
-    attention: MultiHeadTargetAttention, queries: Tensor, memory: Tensor, visible: Tensor, groups: RowGroups
+    attention: Callable[..., Tensor], queries: Tensor, memory: Tensor, visible: Tensor, groups: RowGroups
 ) -> Tensor:
-    attended = attention(groups.spread(queries), memory.index_select(0, groups.window), visible)  # [G, R, d]
+    attended = attention(groups.spread(queries), memory.index_select(0, groups.window), visible)  # [G, R, …]
     return groups.collect(attended)

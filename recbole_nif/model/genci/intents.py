@@ -1,5 +1,6 @@
 """Interest cohorts and the two attentions that turn them into the short-term intent (Eq. 7 to 9)."""
 
+from collections.abc import Callable
 from typing import Literal
 
 from torch import Tensor, nn
@@ -77,17 +78,34 @@ class ShortTermIntent(nn.Module):
 
     def _refined(self, cohorts: Tensor, encoded: EncodedHistories, window: Tensor) -> Tensor:
         """Eq. 8; E_C [H, N-1, d] -> E_R [H, N-1, d]."""
+        return self._with_history(self.refine, cohorts, encoded, window)
+
+    def history_weights(self, codes: Tensor, encoded: EncodedHistories, window: Tensor) -> Tensor:
+        """How much each cohort reads of each position in Eq. 8: [H, N-1, S]; arguments as in ``forward``."""
+        cohorts = self.cohorts.table.mean(self.items.weight, codes, over=self.over)
+        return self._with_history(self.refine.weights, cohorts, encoded, window)
+
+    def _with_history(
+        self, attention: Callable[..., Tensor], cohorts: Tensor, encoded: EncodedHistories, window: Tensor
+    ) -> Tensor:
+        """``attention`` of E_C [H, N-1, d] to H_enc -> [H, N-1, ...]."""
         groups = RowGroups.of(window, len(encoded.states), self.group_size)
         memory = self.refine.keys_values(encoded.states).index_select(0, groups.window)
         visible = groups.spread(encoded.visible)  # [G, R, S]
         visible = visible | ~visible.any(-1, keepdim=True)  # an empty softmax would be NaN
         n_levels = cohorts.shape[1]
         mask = visible.repeat_interleave(n_levels, dim=1).unsqueeze(1)  # [G, 1, R(N-1), S]
-        refined = self.refine(groups.spread(cohorts).flatten(1, 2), memory, mask)
-        return groups.collect(refined.unflatten(1, (-1, n_levels)))
+        attended = attention(groups.spread(cohorts).flatten(1, 2), memory, mask)
+        return groups.collect(attended.unflatten(1, (-1, n_levels)))
 
     def score_items(self, items: Tensor, intent: Tensor) -> Tensor:
         """Eq. 9: items [N] and the ``intent`` of the history of each, from :meth:`forward` -> [N, d]."""
         if self.form == "mean":
             return intent
         return self.read(self.items(items).unsqueeze(1), intent, None).squeeze(1)
+
+    def level_weights(self, items: Tensor, intent: Tensor) -> Tensor | None:
+        """How much each candidate reads of each level in Eq. 9, [N, N-1]; None in form "mean"."""
+        if self.form == "mean":
+            return None
+        return self.read.weights(self.items(items).unsqueeze(1), intent, None).squeeze(1)

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from recbole_nif.config_choices import choice
 from recbole_nif.model.base import CTRModel, UserState
+from recbole_nif.model.explanation import Attention, Cohorts, Explanation
 from recbole_nif.model.genci.build import build_decoder, build_encoder, build_short_term, build_t5
 from recbole_nif.model.genci.generation import Generated, generate
 from recbole_nif.model.genci.history_encoder import EncodedHistories, Histories
@@ -143,6 +144,30 @@ class GenCI(CTRModel):
         own = self.codes[batch[self.item_field]][:, :-1]
         return generated.index_select(0, Histories.of(batch).of_row) == own
 
+    def explain(self, batch) -> Explanation:
+        """The generated cohorts as the row's own item reads them, history as they read it, the intents.
+
+        A cohort's attention to the history (Eq. 8) counts as much as the candidate's to the cohort (Eq. 9).
+        """
+        if self.short_term is None:
+            return Explanation()
+        histories = Histories.of(batch)
+        encoded = self.encoder(histories)
+        memory, of_row, ids = self._memory(encoded, learns=False), histories.of_row, batch[self.item_field]
+        codes = self._intent_codes(histories, encoded, memory)  # [H, N-1]
+        intent = self.short_term(codes, encoded, histories.window)[of_row]
+        weight = self.short_term.level_weights(ids, intent)  # [B, N-1]
+        attentions = ()
+        if self.short_term.refine is not None:
+            read = self.short_term.history_weights(codes, encoded, histories.window)[of_row]  # [B, N-1, 1 + P]
+            events = (weight.unsqueeze(1) @ read).squeeze(1)[:, 1:]  # [B, P]
+            events = events.unflatten(1, (-1, self.encoder.positions_per_item)).sum(-1)  # [B, n]
+            attentions = (Attention("by way of the cohorts", "history", events, histories.cut[of_row]),)
+        vectors = {"short-term intent": self.short_term.score_items(ids, intent), "target": self.items(ids)}
+        if self.use_long_term:
+            vectors = {"long-term intent": encoded.last[of_row], **vectors}
+        return Explanation(attentions, None, Cohorts(codes[of_row], weight, self.codes[:, :-1]), vectors)
+
     # -- parts
 
     def _state(
@@ -150,12 +175,18 @@ class GenCI(CTRModel):
     ) -> GenCIState:
         intent = None
         if self.short_term is not None:
-            # greedy codes do not depend on what follows; beams are compared by their whole IDs
-            n_levels = self.n_levels - 1 if self.n_beams == 1 else self.n_levels
-            codes = self._generate(histories, encoded, memory, n_levels).codes[:, 0, : self.n_levels - 1]
+            codes = self._intent_codes(histories, encoded, memory)
             intent = self.short_term(codes, encoded, histories.window)
         long_term = encoded.last if self.use_long_term else None
         return GenCIState(self.embed_user(batch), histories.of_row, long_term, intent)
+
+    def _intent_codes(
+        self, histories: Histories, encoded: EncodedHistories, memory: list[Tensor]
+    ) -> Tensor:
+        """The codes whose cohorts are read, [H, N-1]."""
+        # greedy codes do not depend on what follows; beams are compared by their whole IDs
+        n_levels = self.n_levels - 1 if self.n_beams == 1 else self.n_levels
+        return self._generate(histories, encoded, memory, n_levels).codes[:, 0, : self.n_levels - 1]
 
     def _memory(self, encoded: EncodedHistories, *, learns: bool) -> list[Tensor]:
         """The decoder's view of the windows, once for training and generation."""

@@ -44,6 +44,17 @@ class Attention(nn.Module):
         attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, dropout_p=dropout)
         return self.output(attended.transpose(1, 2).flatten(2))  # [N, q, d]
 
+    def weights(self, x: Tensor, keys_values: Tensor, mask: Tensor | None) -> Tensor:
+        """The attention weights [N, q, n] of ``forward`` without dropout, the mean of the heads."""
+        queries = self.query(x).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)  # [N, H, q, d/H]
+        keys = keys_values[:, 0]
+        scores = queries @ keys.transpose(-1, -2) / queries.shape[-1] ** 0.5  # [N, H, q, n]
+        if mask is not None and mask.dtype == torch.bool:
+            scores = scores.masked_fill(~mask, float("-inf"))
+        elif mask is not None:
+            scores = scores + mask
+        return scores.softmax(-1).mean(1)
+
 
 class FeedForward(nn.Sequential):
     """Position-wise layer of width 4d, with the norm in front."""
