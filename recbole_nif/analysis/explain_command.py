@@ -20,8 +20,6 @@ from recbole_nif.plot_style import COLORS, picture
 from recbole_nif.run_folder import write_text
 from recbole_nif.trainer.checkpoint import load_data_and_model
 
-LONGEST_NAME = 58  # of a bar, characters
-
 HELP = """\
 usage: recbole-nif explain --run FOLDER --user TOKEN --item TOKEN [--top N] [--out FOLDER] [--key=value ...]
 
@@ -144,7 +142,7 @@ def _write(options: argparse.Namespace, title: str, text: str, parts: Sequence[P
 
 def draw(path: Path, title: str, parts: Sequence[Part]) -> None:
     """A panel of horizontal bars for each part, its lines from top to bottom."""
-    heights = [0.75 + 0.2 * len(part.bars) * max(1, len(_drawn(part)) * 0.75) for part in parts]
+    heights = [0.9 + 0.2 * _lines(part) for part in parts]
     with picture(path, width=9, height=0.5 + sum(heights)) as figure:
         panels = figure.subplots(len(parts), 1, squeeze=False, height_ratios=heights).flatten()
         for panel, part in zip(panels, parts, strict=True):
@@ -153,22 +151,22 @@ def draw(path: Path, title: str, parts: Sequence[Part]) -> None:
             for number, (name, values) in enumerate(series.items()):
                 shift = (number - (len(series) - 1) / 2) * thick
                 panel.barh(places + shift, values, thick * 0.9, color=COLORS[number], label=name)
-            panel.set_yticks(places, [_short(name) for name in part.bars], fontsize=7.5)
+            panel.set_yticks(places, part.bars, fontsize=7.5)
             panel.invert_yaxis()
             panel.grid(axis="y", visible=False)
             panel.axvline(0, color="#444444", linewidth=0.8)
             panel.set_title(part.title, loc="left")
+            panel.set_xlabel(part.axis)
             if len(series) > 1:
-                panel.legend(loc="best", fontsize=7.5, frameon=True, framealpha=0.9, edgecolor="none")
-            else:
-                panel.set_xlabel(next(iter(series)))
+                panel.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(series), fontsize=8)
         figure.suptitle(title)
+
+
+def _lines(part: Part) -> float:
+    """How many lines of text its bars take."""
+    return len(part.bars) * max(1.0, 0.8 * len(_drawn(part)), 1.8 * ("\n" in part.bars[0]))
 
 
 def _drawn(part: Part) -> dict[str, list[float]]:
     """The series of a part that share an axis."""
     return {name: values for name, values in part.series.items() if name != "read" or len(part.series) == 1}
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"

@@ -1,6 +1,7 @@
 """The parts of an explanation, for a reader: tables whose numbers can be drawn as bars."""
 
 from dataclasses import dataclass
+from textwrap import shorten
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from recbole_nif.model.explanation import Attention, Cohorts, Explanation, Flow
 NEAREST = 3  # items of a flow vector
 COHORT = 4  # items of a cohort that are named
 UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+WEIGHT = "how much the candidate reads of it"
 LABELS = {1: "click", 0: "no click"}
 
 
@@ -24,7 +26,7 @@ class Part:
         columns: heads of the cells, then of the series.
         cells: texts of each line.
         series: name -> number of each line.
-        bars: what each line is called in a picture.
+        bars: what each line is called in a picture; axis: what its bars measure.
     """
 
     title: str
@@ -33,6 +35,7 @@ class Part:
     cells: list[tuple[str, ...]]
     series: dict[str, list[float]]
     bars: list[str]
+    axis: str
 
 
 def parts_of(explanation: Explanation, case: Case, view, names: Names, top: int) -> list[Part]:
@@ -70,12 +73,12 @@ def _events(
         scenes, title = names.scene_set(int(log.scene[place])), names.title(item) if item else "(no item)"
         before = ago(float(time - log.timestamp[place]))
         cells.append((before, names.items[item] if item else "", title, scenes, label))
-        bars.append(f"{title} ({', '.join(filter(None, [before, label]))})")
+        bars.append(f"{shorten(title, width=36, placeholder='…')} ({', '.join(filter(None, [before, label]))})")
     series = {a.name: weights[n][strongest].tolist() for n, a in enumerate(attentions)}
     shown = f"The {len(cells)} of {length} events with the largest weights" if length > top else "All events"
-    note = f"{shown}, oldest first." if length else "The row sees no event."
+    note = f"{shown}; how long before, and what became of them." if length else "The row sees no event."
     columns = ("before", "item", "title", "scenes", "label", *series)
-    parts = [Part(f"Attention over the {kind}", note, columns, cells, series, bars)]
+    parts = [Part(f"Attention over the {kind}, oldest first", note, columns, cells, series, bars, WEIGHT)]
     if kind == "moveline" and length:
         parts.append(_scenes(attentions, weights, log.scene[positions].long(), names, top))
     return parts
@@ -93,7 +96,7 @@ def _scenes(attentions: list[Attention], weights: Tensor, sets: Tensor, names: N
     series = {a.name: by_scene[n][heaviest].tolist() for n, a in enumerate(attentions)}
     note = "Weights of the moveline summed by scene; an event with several scenes counts for each in equal parts."
     cells = [(label,) for label in labels]
-    return Part("Scenes of the moveline", note, ("scene", *series), cells, series, labels)
+    return Part("Scenes of the moveline", note, ("scene", *series), cells, series, labels, WEIGHT)
 
 
 def _flow(flow: Flow, case: Case, view, names: Names) -> Part:
@@ -101,14 +104,14 @@ def _flow(flow: Flow, case: Case, view, names: Names) -> Part:
     value, nearest = cosine.topk(min(NEAREST, cosine.shape[1]), dim=1)
     own = cosine[:, case.item - 1]  # [K]
     rank = (cosine >= own.unsqueeze(1)).sum(1)
-    cells, bars, series = [], [], {"cosine": [], "of the candidate": [], "read": []}
+    cells, bars, series = [], [], {"cosine": [], "candidate's": [], "read": []}
     for slot in range(len(cosine)):
         for value_, item in zip(value[slot].tolist(), (nearest[slot] + 1).tolist(), strict=True):
             scenes = names.scene_set(int(view.item_scene[item]))
             cells.append((f"f{slot + 1}", names.items[item], names.title(item), scenes, f"{int(rank[slot]):,}"))
-            bars.append(f"f{slot + 1}: {names.title(item)}")
+            bars.append(f"f{slot + 1}: {shorten(names.title(item), width=48, placeholder='…')}")
             series["cosine"].append(value_)
-            series["of the candidate"].append(float(own[slot]))
+            series["candidate's"].append(float(own[slot]))
             series["read"].append(float(flow.weight[0, slot]))
     note = (
         f"Flow vectors f1 to f{len(cosine)}, the next clicks in order, with their nearest items by cosine; rank "
@@ -116,7 +119,8 @@ def _flow(flow: Flow, case: Case, view, names: Names) -> Part:
         f"the vector."
     )
     columns = ("vector", "item", "title", "scenes", "candidate's rank", *series)
-    return Part("Next interest flow", note, columns, cells, series, bars)
+    title = "Next interest flow: vectors f1, f2, … and their nearest items"
+    return Part(title, note, columns, cells, series, bars, "cosine with the flow vector")
 
 
 def _cohorts(cohorts: Cohorts, case: Case, view, names: Names) -> Part:
@@ -128,16 +132,19 @@ def _cohorts(cohorts: Cohorts, case: Case, view, names: Names) -> Part:
         own = "yes" if case.item in members.tolist() else "no"
         titles = "; ".join(names.title(item) for item in known)
         cells.append((str(level + 1), str(code), f"{len(members):,}", own, titles))
-        bars.append(f"level {level + 1}, code {code}: {titles}")
+        few = f"{len(members):,} items: {titles}"
+        bars.append(f"level {level + 1}, code {code}\n{shorten(few, width=52, placeholder=' …')}")
         sizes.append(float(len(members)))
     weight = cohorts.weight
     series = {"size": sizes} if weight is None else {"read": weight[0].tolist()}
+    axis = "items" if weight is None else WEIGHT
     note = f"The code of each level, how many items share it, and the {COHORT} of them with most training clicks."
     columns = ("level", "code", "items", "candidate's too", "most clicked items of the cohort", *series)
-    return Part("Generated interest cohorts", note, columns, cells, series, bars)
+    return Part("Generated interest cohorts", note, columns, cells, series, bars, axis)
 
 
 def ago(seconds: float) -> str:
     """A span of time in its largest unit, such as ``3.2 h``."""
     size, unit = next((entry for entry in UNITS if seconds >= entry[0]), UNITS[-1])
-    return f"{seconds / size:.3g} {unit}"
+    count = seconds / size
+    return f"{count:.0f} {unit}" if count >= 10 or size == 1 else f"{count:.1f} {unit}"

@@ -27,7 +27,8 @@ def draw_groups(
     with picture(path, width=9, height=0.6 + 2.9 * n_lines) as figure:
         panels = figure.subplots(n_lines, 2, squeeze=False).flatten()
         for panel, grouping, by_model in zip(panels, groupings, auc, strict=False):
-            members = grouping.members()
+            defined = next(iter(by_model.values()))  # the AUC of a group is undefined for all models or none
+            members = [(name, rows) for name, rows in grouping.members() if not np.isnan(defined[name])]
             shift = SPREAD * ((np.arange(len(by_model)) + 0.5) / len(by_model) - 0.5)
             for number, (model, values) in enumerate(by_model.items()):
                 look = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
@@ -60,10 +61,11 @@ def draw_calibration(path: Path, variants: Sequence[Variant], bins: int) -> None
             named = f"{label} (ECE {curve.ece:.4f})"
             curve_panel.plot(curve.score, curve.rate, linewidth=1, label=named, **look)
             gap_panel.plot(curve.score, curve.rate - curve.score, linewidth=1, **look)
-        curve_panel.set(title="reliability", ylabel="share of clicks in the bin")
-        gap_panel.set(title="above 0: more clicks than predicted", ylabel="share of clicks − mean score")
+        curve_panel.set(title="reliability curve", ylabel="share of clicks in the bin")
+        gap_panel.set(title="error (above 0: more clicks than predicted)", ylabel="share of clicks − mean score")
         for panel in (curve_panel, gap_panel):
             panel.set_xlabel(f"mean predicted probability ({bins} bins with equally many rows)")
         curve_panel.set(xlim=(0, 1), ylim=(0, 1))
         gap_panel.set_xlim(0, 1)
         figure.legend(loc="outside lower center", ncols=3)
+        figure.suptitle("Calibration on the test rows, of the first run of each model")

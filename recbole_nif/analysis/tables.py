@@ -14,7 +14,7 @@ from recbole_nif.publish.tables import number
 
 UNDEFINED = number(None)
 METRICS = ("auc", "gauc", "logloss")
-GROUP_COLUMNS = ("grouping", "group", "rows", "users", "click share", "model", "seed run", *METRICS)
+GROUP_COLUMNS = ("grouping", "group", "rows", "users", "click share", "model", "run", *METRICS)
 CURVE_COLUMNS = ("model", "run", "bin", "rows", "mean score", "click share")
 
 

@@ -54,6 +54,7 @@ class CTRModel(AbstractRecommender):
     needs_moveline = False
     needs_pairs = False
     needs_semantic_ids: bool | dict = False  # or the values of keys with which it does
+    has_pictures = False  # whether ``explain`` gives a flow or vectors, which are drawn for many rows
     stages = ("finetune",)
 
     def __init__(self, config, dataset):

@@ -50,6 +50,7 @@ class AMEN(CTRModel):
 
     needs_clicks = needs_moveline = needs_pairs = True
     needs_semantic_ids = {"flow_targets": "semantic"}  # only with this value
+    has_pictures = True
     stages = ("pretrain", "finetune")
 
     def __init__(self, config, dataset):

@@ -51,7 +51,7 @@ class GenCI(CTRModel):
     props/model/GenCI.yaml.
     """
 
-    needs_history_windows = needs_semantic_ids = True
+    needs_history_windows = needs_semantic_ids = has_pictures = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
