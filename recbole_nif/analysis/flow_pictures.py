@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_nif.analysis.projections import project
+from recbole_nif.analysis.projections import PROJECTIONS, project
+from recbole_nif.analysis.runs import Variant
 from recbole_nif.audit.report import aligned
 from recbole_nif.model.layers import sphere
 from recbole_nif.plot_style import COLORS, MARKERS, picture, write_csv
@@ -22,11 +23,11 @@ MEASURES = ("diversity", "velocity")
 COLUMNS = ("row", "user", "events seen", *MEASURES, *(f"{name} of the next clicks" for name in MEASURES))
 
 
-def draw_flow(subject, options, name: str) -> list[str]:
+def draw_flow(subject, options, variant: Variant) -> list[str]:
     """Draws one user's flow over time, and both measures by the number of events that a test row sees.
 
     Args:
-        subject: ``model_pictures.Subject``; options: ``out`` and ``projection``; name: begins the files' names.
+        subject: ``model_pictures.Subject``; options: ``out`` and ``projection``; variant: what is drawn.
 
     Returns:
         paragraphs of markdown; none for a model without a flow.
@@ -43,21 +44,21 @@ def draw_flow(subject, options, name: str) -> list[str]:
     users = subject.log.user[subject.log.position[rows].long()].tolist()
     tokens = subject.views[0].field2id_token[subject.views[0].uid_field]
     lines = zip(rows.tolist(), (tokens[user] for user in users), seen.tolist(), *values.T.tolist(), strict=True)
-    write_csv(options.out / f"{name}-flow.csv", COLUMNS, lines)
+    write_csv(options.out / f"{variant.file_name}-flow.csv", COLUMNS, lines)
 
-    with picture(options.out / f"{name}-flow.png", width=11, height=4.4) as figure:
+    with picture(options.out / f"{variant.file_name}-flow.png", width=11, height=4.4) as figure:
         path_panel, *panels = figure.subplots(1, 3, width_ratios=[1.5, 1, 1])
         path = _draw_path(subject, options, figure, path_panel)
-        write_csv(options.out / f"{name}-path.csv", ("row", "vector", "x", "y"), path)
+        write_csv(options.out / f"{variant.file_name}-path.csv", ("row", "vector", "x", "y"), path)
         for number, (panel, measure) in enumerate(zip(panels, MEASURES, strict=True)):
             for place, label in ((number, "flow"), (number + 2, "next clicks")):
                 x, y = binned(seen, values[:, place])
                 look = {"color": COLORS[place > 1], "marker": MARKERS[place > 1], "label": label}
                 panel.plot(x, y, **look)
-            panel.set(title=measure, xlabel="events that the row sees", ylabel="degrees", xscale="symlog")
+            panel.set(title=measure, xlabel="events that the row sees", ylabel="degrees")
             panel.set_ylim(bottom=0)
         panels[0].legend()
-        figure.suptitle(f"{name}: the generated flow over time, diversity and velocity reached on test rows")
+        figure.suptitle(f"{variant.label}: the generated flow over time, diversity and velocity reached on test rows")
     return _told(values)
 
 
@@ -95,9 +96,9 @@ def binned(x: np.ndarray, y: np.ndarray, bins: int = BINS) -> tuple[np.ndarray, 
 
 
 def _draw_path(subject, options, figure, panel) -> list[tuple]:
-    """The flow of the user with most test rows, row by row, and the items that were clicked meanwhile."""
-    log, users = subject.log, subject.views[2].inter_feat[subject.views[2].uid_field]
-    user = int(users.bincount().argmax())
+    """The flow of the user with most clicked test rows, row by row, and the items that were clicked meanwhile."""
+    log, tested = subject.log, subject.views[2].inter_feat
+    user = int(tested[subject.views[2].uid_field].bincount(tested[subject.views[2].label_field]).argmax())
     own = log.row_id[log.offsets[user] : log.offsets[user + 1]]
     rows = own[own >= 0][-MOST_STEPS:].long()
     flow, items = _flows(subject, rows)
@@ -107,13 +108,17 @@ def _draw_path(subject, options, figure, panel) -> list[tuple]:
     path, goals = points[: len(rows) * n_slots].reshape(len(rows), n_slots, 2), points[len(rows) * n_slots :]
     steps = np.arange(len(rows))
     look = {"cmap": "viridis", "vmin": 0, "vmax": max(1, len(rows) - 1)}
+    panel.plot(*path[:, 0].T, color="#BBBBBB", linewidth=0.7, marker="")
     panel.scatter(*goals.T, c=steps[clicked.numpy()], marker="x", s=30, label="clicked item", **look)
     for slot in range(n_slots):
         marks = panel.scatter(*path[:, slot].T, c=steps, marker=MARKERS[slot % len(MARKERS)], s=22, **look)
         marks.set_label(f"f{slot + 1}")
     token = subject.views[0].field2id_token[subject.views[0].uid_field][user]
-    panel.set(title=f"last {len(rows)} rows of user {token} ({options.projection})", xticks=[], yticks=[])
-    panel.legend(fontsize=7.5, loc="upper left", bbox_to_anchor=(0, -0.02), ncols=3)
+    panel.set(title=f"last {len(rows)} rows of user {token} ({PROJECTIONS[options.projection]})", xticks=[], yticks=[])
+    legend = panel.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.02), ncols=5)
+    for handle in legend.legend_handles:
+        handle.set_array(None)
+        handle.set_color("#444444")
     figure.colorbar(marks, ax=panel, label="row, from past to present")
     lines = [(int(row), f"f{n + 1}", *map(float, path[t, n])) for t, row in enumerate(rows) for n in range(n_slots)]
     return lines + [(int(row), "clicked", *map(float, p)) for row, p in zip(rows[clicked], goals, strict=True)]

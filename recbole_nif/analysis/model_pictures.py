@@ -1,7 +1,6 @@
 """Pictures of what a trained model generates for many rows; for models that declare ``has_pictures``."""
 
 import argparse
-import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -40,8 +39,7 @@ def draw_model(variant: Variant, options: argparse.Namespace, settings: Sequence
         return [f"## {variant.label}", f"No pictures of it: {error}"]
     model.eval()
     subject = Subject(config, model, [loader.dataset for loader in loaders])
-    name = re.sub(r"[^\w.=+-]+", "_", variant.label)
-    told = [*draw_flow(subject, options, name), *draw_vectors(subject, options, name)]
+    told = [*draw_flow(subject, options, variant), *draw_vectors(subject, options, variant)]
     return [f"## {variant.label} ({folder.name})", *told] if told else []
 
 

@@ -73,7 +73,7 @@ def _events(
         scenes, title = names.scene_set(int(log.scene[place])), names.title(item) if item else "(no item)"
         before = ago(float(time - log.timestamp[place]))
         cells.append((before, names.items[item] if item else "", title, scenes, label))
-        bars.append(f"{shorten(title, width=36, placeholder='…')} ({', '.join(filter(None, [before, label]))})")
+        bars.append(f"{shorten(title, width=34, placeholder='…')} ({', '.join(filter(None, [f'{before} before', label]))})")
     series = {a.name: weights[n][strongest].tolist() for n, a in enumerate(attentions)}
     shown = f"The {len(cells)} of {length} events with the largest weights" if length > top else "All events"
     note = f"{shown}; how long before, and what became of them." if length else "The row sees no event."
@@ -104,14 +104,14 @@ def _flow(flow: Flow, case: Case, view, names: Names) -> Part:
     value, nearest = cosine.topk(min(NEAREST, cosine.shape[1]), dim=1)
     own = cosine[:, case.item - 1]  # [K]
     rank = (cosine >= own.unsqueeze(1)).sum(1)
-    cells, bars, series = [], [], {"cosine": [], "candidate's": [], "read": []}
+    cells, bars, series = [], [], {"cosine": [], "candidate's cosine": [], "read": []}
     for slot in range(len(cosine)):
         for value_, item in zip(value[slot].tolist(), (nearest[slot] + 1).tolist(), strict=True):
             scenes = names.scene_set(int(view.item_scene[item]))
             cells.append((f"f{slot + 1}", names.items[item], names.title(item), scenes, f"{int(rank[slot]):,}"))
             bars.append(f"f{slot + 1}: {shorten(names.title(item), width=48, placeholder='…')}")
             series["cosine"].append(value_)
-            series["candidate's"].append(float(own[slot]))
+            series["candidate's cosine"].append(float(own[slot]))
             series["read"].append(float(flow.weight[0, slot]))
     note = (
         f"Flow vectors f1 to f{len(cosine)}, the next clicks in order, with their nearest items by cosine; rank "
@@ -119,7 +119,7 @@ def _flow(flow: Flow, case: Case, view, names: Names) -> Part:
         f"the vector."
     )
     columns = ("vector", "item", "title", "scenes", "candidate's rank", *series)
-    title = "Next interest flow: vectors f1, f2, … and their nearest items"
+    title = "Next interest flow and its nearest items"
     return Part(title, note, columns, cells, series, bars, "cosine with the flow vector")
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-PROJECTIONS = ("pca", "tsne")
+PROJECTIONS = {"pca": "PCA", "tsne": "t-SNE"}  # option -> what a picture calls it
 SEED = 0
 PERPLEXITY = 30.0
 

@@ -1,5 +1,6 @@
 """The runs to analyze: their test scores, and the data they are of, built anew from config.yaml."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,11 @@ class Variant:
     label: str
     folders: tuple[Path, ...]
     scored: tuple[ScoredRows, ...]
+
+    @property
+    def file_name(self) -> str:
+        """How names of files begin that are about it."""
+        return re.sub(r"[^\w.=+-]+", "_", self.label)
 
 
 def read_variants(paths: Sequence[str]) -> list[Variant]:

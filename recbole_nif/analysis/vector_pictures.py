@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from recbole_nif.analysis.projections import project
+from recbole_nif.analysis.projections import PROJECTIONS, project
+from recbole_nif.analysis.runs import Variant
 from recbole_nif.audit.report import aligned
 from recbole_nif.model.layers.sphere import unit
 from recbole_nif.plot_style import COLORS, MARKERS, picture, write_csv
@@ -12,11 +13,11 @@ MOST_POINTS = 400  # of each kind
 TARGET = "target"
 
 
-def draw_vectors(subject, options, name: str) -> list[str]:
+def draw_vectors(subject, options, variant: Variant) -> list[str]:
     """Draws the vectors that the model gives for clicked test rows, all of length 1.
 
     Args:
-        subject: ``model_pictures.Subject``; options: ``out`` and ``projection``; name: begins the files' names.
+        subject: ``model_pictures.Subject``; options: ``out`` and ``projection``; variant: what is drawn.
 
     Returns:
         paragraphs of markdown; none for a model without vectors.
@@ -28,13 +29,13 @@ def draw_vectors(subject, options, name: str) -> list[str]:
     vectors = {kind: unit(torch.cat([batch[kind] for batch in batches])).cpu() for kind in batches[0]}
     points = project(torch.cat(list(vectors.values())).numpy(), options.projection)
     places = dict(zip(vectors, np.split(points, len(vectors)), strict=True))
-    title = {"pca": "principal components", "tsne": "t-SNE"}[options.projection]
-    with picture(options.out / f"{name}-vectors.png", width=6.5, height=5) as figure:
+    with picture(options.out / f"{variant.file_name}-vectors.png", width=6.5, height=5) as figure:
         panel = figure.subplots()
         for number, (kind, xy) in enumerate(places.items()):
             panel.scatter(*xy.T, s=14, alpha=0.6, color=COLORS[number], marker=MARKERS[number], label=kind)
-        panel.set(title=f"{name}: {len(rows)} clicked test rows ({title} of directions)", xticks=[], yticks=[])
-        panel.set(xlabel="first axis", ylabel="second axis")
+        panel.set(title=f"{len(rows)} clicked test rows, {PROJECTIONS[options.projection]} of directions")
+        panel.set(xlabel="first axis", ylabel="second axis", xticks=[], yticks=[])
+        figure.suptitle(variant.label)
         figure.legend(loc="outside lower center", ncols=len(places))
     log = subject.log
     users, items = (column[log.position[rows].long()].tolist() for column in (log.user, log.item))
@@ -45,7 +46,7 @@ def draw_vectors(subject, options, name: str) -> list[str]:
         for kind, xy in places.items()
         for row, user, item, point in zip(rows, users, items, xy, strict=True)
     ]
-    write_csv(options.out / f"{name}-vectors.csv", ("kind", "row", "user", "item", "x", "y"), lines)
+    write_csv(options.out / f"{variant.file_name}-vectors.csv", ("kind", "row", "user", "item", "x", "y"), lines)
     return _told(vectors)
 
 
