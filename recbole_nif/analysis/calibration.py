@@ -1,7 +1,7 @@
 """Whether probabilities are true: the reliability curve, the expected calibration error, and what it costs.
 
-AUC sees the order of the scores only, LogLoss also whether a score of 0.8 is right four times of five. A model
-can win one and lose the other: ``rescaled_logloss`` tells how much of a LogLoss is due to the scale.
+AUC sees the order of the scores only, LogLoss also whether a score of 0.8 is right four times of five. A
+model can win one and lose the other: ``rescaled_logloss`` tells how much of a LogLoss is due to the scale.
 """
 
 from dataclasses import dataclass

@@ -64,8 +64,8 @@ def _id_of(dataset, field: str, option: str, token: str) -> int:
     if not number:
         some = dataset.field2id_token[field][1]
         raise UserError(
-            f"{option} {token!r} is not in column {field} of {dataset.dataset_name}: give a token of the data's "
-            f"files, such as {some!r}."
+            f"{option} {token!r} is not in column {field} of {dataset.dataset_name}: give a token of the "
+            f"data's files, such as {some!r}."
         )
     return int(number)
 
@@ -73,4 +73,6 @@ def _id_of(dataset, field: str, option: str, token: str) -> int:
 def _with_item(dataset, batch: Interaction, item: int) -> Interaction:
     """The batch with another item and its features."""
     columns = dataset.get_item_feature()[torch.tensor([item])]
-    return Interaction({name: batch[name] for name in batch.columns} | {k: columns[k] for k in columns.columns})
+    return Interaction(
+        {name: batch[name] for name in batch.columns} | {k: columns[k] for k in columns.columns}
+    )

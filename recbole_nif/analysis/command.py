@@ -1,4 +1,4 @@
-"""``recbole-nif analyze RUN…``: metrics by groups of rows, calibration, and pictures of what models learned."""
+"""``recbole-nif analyze RUN…``: metrics by groups of rows, calibration, pictures of what models generate."""
 
 import argparse
 from collections.abc import Sequence
@@ -31,7 +31,9 @@ popularity and time since the last event; calibration. Runs that differ by the s
   --projection P    of vectors to the plane: pca (default) or tsne
   --KEY=VALUE       any key of the configuration, such as --data_path=FOLDER
 """
-UNCATEGORIZED = "Interest volatility is left out: the items have no column of categories (--category names one)."
+UNCATEGORIZED = (
+    "Interest volatility is left out: the items have no column of categories (--category names one)."
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -105,7 +107,11 @@ def _analyze(options: argparse.Namespace, config, test, variants: Sequence[Varia
     for grouping, lines in zip(found, by_grouping, strict=True):
         of_field = f" ({field})" if grouping.key == "volatility" else ""
         parts += [f"## By {grouping.title}{of_field}", grouping.rule, tables.group_table(lines)]
-    parts += ["## Calibration", CALIBRATION.format(options.bins), tables.calibration_table(variants, options.bins)]
+    parts += [
+        "## Calibration",
+        CALIBRATION.format(options.bins),
+        tables.calibration_table(variants, options.bins),
+    ]
     if options.out:
         out = options.out
         lines = [line for part in (whole, *by_grouping) for line in part]
@@ -120,5 +126,5 @@ def _analyze(options: argparse.Namespace, config, test, variants: Sequence[Varia
 
 CALIBRATION = """\
 ECE: mean distance of predicted probability and share of clicks over {} bins of equally many rows. LogLoss
-rescaled: after the best change of scale (logit -> a logit + b) on these rows; what is left is owed to the order
-of the scores, which is what AUC sees."""
+rescaled: after the best change of scale (logit -> a logit + b) on these rows; what is left is owed to the
+order of the scores, which is what AUC sees."""

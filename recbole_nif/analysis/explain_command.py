@@ -11,24 +11,24 @@ from recbole_nif.analysis.cases import Case, find_case
 from recbole_nif.analysis.command import make_folder
 from recbole_nif.analysis.names import Names
 from recbole_nif.analysis.parts import LABELS, Part, parts_of
-from recbole_nif.analysis.runs import checkpoint_of
+from recbole_nif.analysis.runs import load_run
 from recbole_nif.audit.report import aligned
 from recbole_nif.device import to_device
 from recbole_nif.errors import UserError
 from recbole_nif.model.base import CTRModel
 from recbole_nif.plot_style import COLORS, picture
 from recbole_nif.run_folder import write_text
-from recbole_nif.trainer.checkpoint import load_data_and_model
 
 HELP = """\
 usage: recbole-nif explain --run FOLDER --user TOKEN --item TOKEN [--top N] [--out FOLDER] [--key=value ...]
 
-Why a trained model scored an item for a user as it did: the events of history and moveline with their attention
-weights, AMEN's flow vectors with their nearest items, GenCI's generated codes with the items that share them.
+Why a trained model scored an item for a user as it did: the events of history and moveline with their
+attention weights, AMEN's flow vectors with their nearest items, GenCI's generated codes with the items that
+share them.
 
   --run FOLDER     folder of a run, with checkpoints/finetune-best.pt
-  --user TOKEN     as in the data's files; the user's last row of the item is explained, a test row if there is
-  --item TOKEN     one, and without any the item as of the user's last event
+  --user TOKEN     as in the data's files; explained is the user's last row of the item, of the test split
+  --item TOKEN     if there is one, and without any the item as of the user's last event
   --top N          how many events are listed (default 15)
   --out FOLDER     writes explain-USER-ITEM.md and, where the model weighs something, a picture
   --KEY=VALUE      any key of the configuration, such as --data_path=FOLDER
@@ -45,11 +45,9 @@ def main(argv: Sequence[str]) -> int:
     if options.help:
         print(HELP)
         return 0
-    config, model, _, *loaders = load_data_and_model(checkpoint_of(options.run), argv=settings)
-    views = [loader.dataset for loader in loaders]
+    config, model, views = load_run(options.run, settings)
     case, names = find_case(views, options.user, options.item), Names(config, views[0])
     batch = to_device(case.batch, config["device"])
-    model.eval()
     with torch.inference_mode():
         score = float(model.predict(batch).reshape(-1)[0])
         parts = []
@@ -83,7 +81,9 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     options, settings = parser.parse_known_args(list(argv))
     missing = [name for name in ("run", "user", "item") if getattr(options, name) is None]
     if missing and not options.help:
-        raise UserError(f"explain needs --{' and --'.join(missing)}; recbole-nif explain --help shows its options.")
+        raise UserError(
+            f"explain needs --{' and --'.join(missing)}; recbole-nif explain --help shows its options."
+        )
     if options.top < 1:
         raise UserError(f"--top is {options.top}: give at least 1.")
     if options.out:

@@ -19,7 +19,7 @@ from recbole_nif.plot_style import COLORS, MARKERS, picture, write_csv
 
 MOST_STEPS = 60  # rows of the user whose flow is followed
 BINS = 10
-MEASURES = ("diversity", "velocity")
+MEASURES = {"diversity": "between two vectors", "velocity": "from one vector to the next"}
 COLUMNS = ("row", "user", "events seen", *MEASURES, *(f"{name} of the next clicks" for name in MEASURES))
 
 
@@ -43,7 +43,9 @@ def draw_flow(subject, options, variant: Variant) -> list[str]:
     seen = (end - begin).numpy()
     users = subject.log.user[subject.log.position[rows].long()].tolist()
     tokens = subject.views[0].field2id_token[subject.views[0].uid_field]
-    lines = zip(rows.tolist(), (tokens[user] for user in users), seen.tolist(), *values.T.tolist(), strict=True)
+    lines = zip(
+        rows.tolist(), (tokens[user] for user in users), seen.tolist(), *values.T.tolist(), strict=True
+    )
     write_csv(options.out / f"{variant.file_name}-flow.csv", COLUMNS, lines)
 
     with picture(options.out / f"{variant.file_name}-flow.png", width=11, height=4.4) as figure:
@@ -55,10 +57,13 @@ def draw_flow(subject, options, variant: Variant) -> list[str]:
                 x, y = binned(seen, values[:, place])
                 look = {"color": COLORS[place > 1], "marker": MARKERS[place > 1], "label": label}
                 panel.plot(x, y, **look)
-            panel.set(title=measure, xlabel="events that the row sees", ylabel="degrees")
+            panel.set(title=f"{measure}: mean angle\n{MEASURES[measure]}", ylabel="degrees")
+            panel.set_xlabel("events that the row sees")
             panel.set_ylim(bottom=0)
         panels[0].legend()
-        figure.suptitle(f"{variant.label}: the generated flow over time, diversity and velocity reached on test rows")
+        figure.suptitle(
+            f"{variant.label}: the generated flow over time, diversity and velocity reached on test rows"
+        )
     return _told(values)
 
 
@@ -71,7 +76,7 @@ def _flows(subject, rows: Tensor) -> tuple[Tensor | None, Tensor | None]:
 
 
 def next_clicks(log, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The items of the next ``count`` clicks from each row on, [N, count], and whether there are so many, [N]."""
+    """The items of the next ``count`` clicks, each row included: [N, count]; are there so many: [N] bool."""
     position = log.position[rows].long()
     first, last = log.clicks.range(position, log.offsets[log.user[position].long() + 1])
     slot = first.unsqueeze(1) + torch.arange(count)
@@ -96,7 +101,11 @@ def binned(x: np.ndarray, y: np.ndarray, bins: int = BINS) -> tuple[np.ndarray, 
 
 
 def _draw_path(subject, options, figure, panel) -> list[tuple]:
-    """The flow of the user with most clicked test rows, row by row, and the items that were clicked meanwhile."""
+    """The flow of the user with most clicks in the test split, row by row, and the items clicked meanwhile.
+
+    Returns:
+        the points: row id, vector or "clicked", x, y.
+    """
     log, tested = subject.log, subject.views[2].inter_feat
     user = int(tested[subject.views[2].uid_field].bincount(tested[subject.views[2].label_field]).argmax())
     own = log.row_id[log.offsets[user] : log.offsets[user + 1]]
@@ -114,14 +123,22 @@ def _draw_path(subject, options, figure, panel) -> list[tuple]:
         marks = panel.scatter(*path[:, slot].T, c=steps, marker=MARKERS[slot % len(MARKERS)], s=22, **look)
         marks.set_label(f"f{slot + 1}")
     token = subject.views[0].field2id_token[subject.views[0].uid_field][user]
-    panel.set(title=f"last {len(rows)} rows of user {token} ({PROJECTIONS[options.projection]})", xticks=[], yticks=[])
+    panel.set(
+        title=f"last {len(rows)} rows of user {token} ({PROJECTIONS[options.projection]})",
+        xticks=[],
+        yticks=[],
+    )
     legend = panel.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.02), ncols=5)
     for handle in legend.legend_handles:
         handle.set_array(None)
         handle.set_color("#444444")
     figure.colorbar(marks, ax=panel, label="row, from past to present")
-    lines = [(int(row), f"f{n + 1}", *map(float, path[t, n])) for t, row in enumerate(rows) for n in range(n_slots)]
-    return lines + [(int(row), "clicked", *map(float, p)) for row, p in zip(rows[clicked], goals, strict=True)]
+    lines = [
+        (int(row), f"f{n + 1}", *map(float, path[t, n])) for t, row in enumerate(rows) for n in range(n_slots)
+    ]
+    return lines + [
+        (int(row), "clicked", *map(float, p)) for row, p in zip(rows[clicked], goals, strict=True)
+    ]
 
 
 def _told(values: np.ndarray) -> list[str]:

@@ -19,7 +19,13 @@ from recbole_nif.evaluation.scoring import Evaluation
 
 HEAD_SHARE = 0.2  # of the items with a training click
 LENGTHS = (0, 5, 20, 50, 100, 200)  # where a group of histories begins, events
-GAPS = {"< 1 min": 0, "< 1 h": 60, "< 1 day": 3600, "< 1 week": 86_400, "≥ 1 week": 604_800}  # name -> begin, s
+GAPS = {
+    "< 1 min": 0,
+    "< 1 h": 60,
+    "< 1 day": 3600,
+    "< 1 week": 86_400,
+    "≥ 1 week": 604_800,
+}  # name -> begin, s
 
 
 @dataclass(frozen=True)

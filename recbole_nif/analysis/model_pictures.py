@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_nif.analysis.flow_pictures import draw_flow
-from recbole_nif.analysis.runs import Variant, checkpoint_of
+from recbole_nif.analysis.runs import Variant, load_run
 from recbole_nif.analysis.vector_pictures import draw_vectors
 from recbole_nif.data.fields import ROW_ID
 from recbole_nif.device import to_device
@@ -17,7 +17,6 @@ from recbole_nif.evaluation.flow_probe import loader_of
 from recbole_nif.model.explanation import Explanation
 from recbole_nif.registry import resolve_model
 from recbole_nif.results import read_result
-from recbole_nif.trainer.checkpoint import load_data_and_model
 
 MOST_ROWS = 5000  # of a sample
 
@@ -34,11 +33,9 @@ def draw_model(variant: Variant, options: argparse.Namespace, settings: Sequence
     if not getattr(model_class, "has_pictures", False):
         return []
     try:
-        config, model, _, *loaders = load_data_and_model(checkpoint_of(folder), argv=settings)
+        subject = Subject(*load_run(folder, settings))
     except UserError as error:
         return [f"## {variant.label}", f"No pictures of it: {error}"]
-    model.eval()
-    subject = Subject(config, model, [loader.dataset for loader in loaders])
     told = [*draw_flow(subject, options, variant), *draw_vectors(subject, options, variant)]
     return [f"## {variant.label} ({folder.name})", *told] if told else []
 

@@ -57,15 +57,13 @@ def parts_of(explanation: Explanation, case: Case, view, names: Names, top: int)
     return parts
 
 
-def _events(
-    kind: str, attentions: list[Attention], case: Case, view, names: Names, top: int
-) -> list[Part]:
+def _events(kind: str, attentions: list[Attention], case: Case, view, names: Names, top: int) -> list[Part]:
     """The events that weigh most, in the order of time; of a moveline also its scenes."""
     log, row = view.event_log, torch.tensor([case.row])
     length = int(attentions[0].length[0])
     positions = log.window(row, length, view.history.kind if kind == "history" else "moveline")[0][0]  # [m]
-    weights = torch.stack([attention.weight[0, :length] for attention in attentions])  # [A, m]
-    strongest = weights.abs().amax(0).topk(min(top, length)).indices.sort().values if length else positions
+    weights = torch.stack([attention.weight[0, :length].float().cpu() for attention in attentions])  # [A, m]
+    strongest = weights.abs().amax(0).topk(min(top, length)).indices.sort().values
     time = log.timestamp[log.position[case.row].long()]
     cells, bars = [], []
     for place in positions[strongest].tolist():
@@ -73,7 +71,7 @@ def _events(
         scenes, title = names.scene_set(int(log.scene[place])), names.title(item) if item else "(no item)"
         before = ago(float(time - log.timestamp[place]))
         cells.append((before, names.items[item] if item else "", title, scenes, label))
-        bars.append(f"{shorten(title, width=34, placeholder='…')} ({', '.join(filter(None, [f'{before} before', label]))})")
+        bars.append(f"{_short(title, 34)} ({', '.join(filter(None, [f'{before} before', label]))})")
     series = {a.name: weights[n][strongest].tolist() for n, a in enumerate(attentions)}
     shown = f"The {len(cells)} of {length} events with the largest weights" if length > top else "All events"
     note = f"{shown}; how long before, and what became of them." if length else "The row sees no event."
@@ -89,34 +87,34 @@ def _scenes(attentions: list[Attention], weights: Tensor, sets: Tensor, names: N
     members = names.elementary(sets)  # [m, S]
     share = (members != 0) / (members != 0).sum(1, keepdim=True).clamp(min=1)
     by_scene = weights.new_zeros(len(weights), len(names.scenes))
-    by_scene.index_add_(1, members.flatten(), (weights.cpu().unsqueeze(-1) * share).flatten(1))
+    by_scene.index_add_(1, members.flatten(), (weights.unsqueeze(-1) * share).flatten(1))
     by_scene[:, 0] = 0
     heaviest = by_scene.sum(0).topk(min(top, int((by_scene.sum(0) > 0).sum()))).indices
     labels = [names.scenes[scene] for scene in heaviest.tolist()]
     series = {a.name: by_scene[n][heaviest].tolist() for n, a in enumerate(attentions)}
-    note = "Weights of the moveline summed by scene; an event with several scenes counts for each in equal parts."
+    note = "Weights summed by scene; an event with several scenes counts for each in equal parts."
     cells = [(label,) for label in labels]
     return Part("Scenes of the moveline", note, ("scene", *series), cells, series, labels, WEIGHT)
 
 
 def _flow(flow: Flow, case: Case, view, names: Names) -> Part:
     cosine = (flow.vectors[0] @ flow.items.T)[:, 1:].cpu()  # [K, n_items - 1], without padding
-    value, nearest = cosine.topk(min(NEAREST, cosine.shape[1]), dim=1)
+    values, nearest = cosine.topk(min(NEAREST, cosine.shape[1]), dim=1)  # [K, NEAREST]
     own = cosine[:, case.item - 1]  # [K]
     rank = (cosine >= own.unsqueeze(1)).sum(1)
     cells, bars, series = [], [], {"cosine": [], "candidate's cosine": [], "read": []}
     for slot in range(len(cosine)):
-        for value_, item in zip(value[slot].tolist(), (nearest[slot] + 1).tolist(), strict=True):
+        vector, place = f"f{slot + 1}", f"{int(rank[slot]):,}"
+        for value, item in zip(values[slot].tolist(), (nearest[slot] + 1).tolist(), strict=True):
             scenes = names.scene_set(int(view.item_scene[item]))
-            cells.append((f"f{slot + 1}", names.items[item], names.title(item), scenes, f"{int(rank[slot]):,}"))
-            bars.append(f"f{slot + 1}: {shorten(names.title(item), width=48, placeholder='…')}")
-            series["cosine"].append(value_)
+            cells.append((vector, names.items[item], names.title(item), scenes, place))
+            bars.append(f"{vector}: {_short(names.title(item), 48)}")
+            series["cosine"].append(value)
             series["candidate's cosine"].append(float(own[slot]))
             series["read"].append(float(flow.weight[0, slot]))
     note = (
-        f"Flow vectors f1 to f{len(cosine)}, the next clicks in order, with their nearest items by cosine; rank "
-        f"and cosine of the candidate among all {cosine.shape[1]:,} items; read: how much the candidate takes of "
-        f"the vector."
+        f"Flow vectors f1 to f{len(cosine)}, the next clicks in order, with their nearest items by cosine; the "
+        f"candidate's rank among all {cosine.shape[1]:,} items; read: how much it takes of the vector."
     )
     columns = ("vector", "item", "title", "scenes", "candidate's rank", *series)
     title = "Next interest flow and its nearest items"
@@ -133,14 +131,18 @@ def _cohorts(cohorts: Cohorts, case: Case, view, names: Names) -> Part:
         titles = "; ".join(names.title(item) for item in known)
         cells.append((str(level + 1), str(code), f"{len(members):,}", own, titles))
         few = f"{len(members):,} items: {titles}"
-        bars.append(f"level {level + 1}, code {code}\n{shorten(few, width=52, placeholder=' …')}")
+        bars.append(f"level {level + 1}, code {code}\n{_short(few, 52)}")
         sizes.append(float(len(members)))
     weight = cohorts.weight
     series = {"size": sizes} if weight is None else {"read": weight[0].tolist()}
     axis = "items" if weight is None else WEIGHT
-    note = f"The code of each level, how many items share it, and the {COHORT} of them with most training clicks."
+    note = f"The code of each level, how many items share it, the {COHORT} of them with most training clicks."
     columns = ("level", "code", "items", "candidate's too", "most clicked items of the cohort", *series)
     return Part("Generated interest cohorts", note, columns, cells, series, bars, axis)
+
+
+def _short(text: str, width: int) -> str:
+    return shorten(text, width=width, placeholder=" …")
 
 
 def ago(seconds: float) -> str:

@@ -33,7 +33,9 @@ def draw_groups(
             for number, (model, values) in enumerate(by_model.items()):
                 look = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
                 heights = [values[name] for name, _ in members]
-                panel.plot(np.arange(len(members)) + shift[number], heights, linestyle="", label=model, **look)
+                panel.plot(
+                    np.arange(len(members)) + shift[number], heights, linestyle="", label=model, **look
+                )
             for place in range(1, len(members)):
                 panel.axvline(place - 0.5, color="#DDDDDD", linewidth=0.8)
             labels = [f"{name}\n{len(rows):,}" for name, rows in members]
@@ -46,7 +48,9 @@ def draw_groups(
         names = [f"{model} ({overall[model]:.4f})" for model in overall]
         handles = panels[0].get_legend_handles_labels()[0]
         figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)))
-        figure.suptitle("AUC in groups of test rows (their number below each group; in brackets AUC of all rows)")
+        figure.suptitle(
+            "AUC in groups of test rows (their number below each group; in brackets AUC of all rows)"
+        )
 
 
 def draw_calibration(path: Path, variants: Sequence[Variant], bins: int) -> None:
@@ -54,7 +58,9 @@ def draw_calibration(path: Path, variants: Sequence[Variant], bins: int) -> None
     with picture(path, width=9, height=4.2) as figure:
         curve_panel, gap_panel = figure.subplots(1, 2)
         drawn = [(variant.label, curves(variant, bins)[0]) for variant in variants]
-        curve_panel.plot([0, 1], [0, 1], color="#888888", linestyle="--", marker="", label="true probabilities")
+        curve_panel.plot(
+            [0, 1], [0, 1], color="#888888", linestyle="--", marker="", label="true probabilities"
+        )
         gap_panel.axhline(0, color="#888888", linestyle="--")
         for number, (label, curve) in enumerate(drawn):
             look = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
@@ -62,7 +68,9 @@ def draw_calibration(path: Path, variants: Sequence[Variant], bins: int) -> None
             curve_panel.plot(curve.score, curve.rate, linewidth=1, label=named, **look)
             gap_panel.plot(curve.score, curve.rate - curve.score, linewidth=1, **look)
         curve_panel.set(title="reliability curve", ylabel="share of clicks in the bin")
-        gap_panel.set(title="error (above 0: more clicks than predicted)", ylabel="share of clicks − mean score")
+        gap_panel.set(
+            title="error (above 0: more clicks than predicted)", ylabel="share of clicks − mean score"
+        )
         for panel in (curve_panel, gap_panel):
             panel.set_xlabel(f"mean predicted probability ({bins} bins with equally many rows)")
         curve_panel.set(xlim=(0, 1), ylim=(0, 1))

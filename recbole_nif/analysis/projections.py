@@ -8,7 +8,7 @@ PERPLEXITY = 30.0
 
 
 def project(vectors: np.ndarray, method: str = "pca") -> np.ndarray:
-    """``vectors`` [N, d] -> [N, 2]; ``method``: one of ``PROJECTIONS``. The same input gives the same points."""
+    """``vectors`` [N, d] -> [N, 2]; ``method`` is one of ``PROJECTIONS``. Equal input gives equal points."""
     return _tsne(vectors) if method == "tsne" else _pca(vectors)
 
 

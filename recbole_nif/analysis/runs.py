@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from recbole_nif.config import NIFConfig
 from recbole_nif.config_parsing import load_yaml
@@ -13,6 +14,7 @@ from recbole_nif.data.dataset import CTRDataset
 from recbole_nif.errors import UserError
 from recbole_nif.evaluation.scored_rows import SCORES_FILE, ScoredRows
 from recbole_nif.publish.runs import read_runs, tables_of
+from recbole_nif.trainer.checkpoint import load_data_and_model
 
 ANY_DEVICE = {"device": "auto", "use_gpu": None, "gpu_id": None}  # a run may have had another one
 
@@ -40,7 +42,9 @@ def read_variants(paths: Sequence[str]) -> list[Variant]:
     runs = read_runs(paths)
     for run in runs:
         if not run.is_folder:
-            raise UserError(f"{run.file} is only a run's record: give the folder of the run, with its scores.")
+            raise UserError(
+                f"{run.file} is only a run's record: give the folder of the run, with its scores."
+            )
         if not run.record["test"]:
             raise UserError(f"{run.file.parent} was not tested (stage 1 only): leave it out.")
     tables = tables_of(runs)
@@ -95,13 +99,24 @@ def load_views(folder: Path, rows: ScoredRows, argv: Sequence[str] = ()) -> tupl
     return config, views
 
 
-def checkpoint_of(folder: str | Path) -> Path:
-    """The weights of a run.
+def load_run(folder: Path, argv: Sequence[str] = ()) -> tuple[NIFConfig, nn.Module, list]:
+    """Configuration, trained model in evaluation mode, and training, validation and test view of a run.
+
+    Semantic IDs are those that lie in the folder, so that no text has to be encoded again.
+
+    Args:
+        folder: of the run; argv: options that win over its configuration.
 
     Raises:
-        UserError: the folder is no run's, or the run has no weights.
+        UserError: the folder is no run's, or its weights are missing or do not fit.
     """
-    folder = Path(folder)
+    checkpoint = _checkpoint(Path(folder))
+    ids = [f"--semantic_ids={path}" for path in sorted(Path(folder).glob("*.sem_ids.json"))[:1]]
+    config, model, _, *loaders = load_data_and_model(checkpoint, argv=[*ids, *argv])
+    return config, model.eval(), [loader.dataset for loader in loaders]
+
+
+def _checkpoint(folder: Path) -> Path:
     path = folder / "checkpoints" / "finetune-best.pt"
     if path.is_file():
         return path

@@ -46,7 +46,9 @@ def draw_vectors(subject, options, variant: Variant) -> list[str]:
         for kind, xy in places.items()
         for row, user, item, point in zip(rows, users, items, xy, strict=True)
     ]
-    write_csv(options.out / f"{variant.file_name}-vectors.csv", ("kind", "row", "user", "item", "x", "y"), lines)
+    write_csv(
+        options.out / f"{variant.file_name}-vectors.csv", ("kind", "row", "user", "item", "x", "y"), lines
+    )
     return _told(vectors)
 
 

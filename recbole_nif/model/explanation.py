@@ -1,4 +1,4 @@
-"""What a model can tell of why it scored rows as it did. Asked for after training, never in a training step."""
+"""What a model can tell of why it scored rows as it did; asked for after training, never in a step of it."""
 
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple

@@ -159,7 +159,9 @@ class GenCI(CTRModel):
         weight = self.short_term.level_weights(ids, intent)  # [B, N-1]
         attentions = ()
         if self.short_term.refine is not None:
-            read = self.short_term.history_weights(codes, encoded, histories.window)[of_row]  # [B, N-1, 1 + P]
+            read = self.short_term.history_weights(codes, encoded, histories.window)[
+                of_row
+            ]  # [B, N-1, 1 + P]
             events = (weight.unsqueeze(1) @ read).squeeze(1)[:, 1:]  # [B, P]
             events = events.unflatten(1, (-1, self.encoder.positions_per_item)).sum(-1)  # [B, n]
             attentions = (Attention("by way of the cohorts", "history", events, histories.cut[of_row]),)
@@ -180,9 +182,7 @@ class GenCI(CTRModel):
         long_term = encoded.last if self.use_long_term else None
         return GenCIState(self.embed_user(batch), histories.of_row, long_term, intent)
 
-    def _intent_codes(
-        self, histories: Histories, encoded: EncodedHistories, memory: list[Tensor]
-    ) -> Tensor:
+    def _intent_codes(self, histories: Histories, encoded: EncodedHistories, memory: list[Tensor]) -> Tensor:
         """The codes whose cohorts are read, [H, N-1]."""
         # greedy codes do not depend on what follows; beams are compared by their whole IDs
         n_levels = self.n_levels - 1 if self.n_beams == 1 else self.n_levels
