@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from recbole_nif import cli
+from recbole_nif.analysis.command import parse as parse_analyze
+from recbole_nif.analysis.explain_command import parse as parse_explain
 from recbole_nif.audit.command import READER, parse
 from recbole_nif.config import NIFConfig
 from recbole_nif.resources import dataset_configs_dir
@@ -54,6 +56,12 @@ def test_every_command_is_understood(command, tmp_path, monkeypatch):
     elif options[0] == "audit":
         audit, settings = parse(options[1:])
         assert audit.run or NIFConfig(READER, audit.dataset, argv=settings)["dataset"] == "ml-100k"
+    elif options[0] == "analyze":
+        analysis, settings = parse_analyze(options[1:])
+        assert analysis.runs and analysis.out and settings == []
+    elif options[0] == "explain":
+        explanation, settings = parse_explain(options[1:])
+        assert explanation.run and explanation.out and settings == []
     elif options[0] not in cli.COMMANDS:
         config = NIFConfig(argv=options)
         assert config["model_name"] and config["dataset"].startswith("ml-1")

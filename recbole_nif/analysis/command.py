@@ -46,9 +46,11 @@ def main(argv: Sequence[str]) -> int:
     if options.help:
         print(HELP)
         return 0
-    variants = read_variants(options.runs)
+    variants, notes = read_variants(options.runs)
     config, views = load_views(variants[0].folders[0], variants[0].scored[0], settings)
-    text = _analyze(options, config, views[2], variants)
+    if options.out:
+        make_folder(options.out)
+    text = _analyze(options, config, views[2], variants, notes)
     print(text)
     if options.out:
         for variant in variants:
@@ -77,8 +79,6 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         raise UserError("analyze needs the folder of a run: recbole-nif analyze saved/MY_RUN --out FOLDER.")
     if options.bins < 1:
         raise UserError(f"--bins is {options.bins}: give at least 1.")
-    if options.out:
-        make_folder(options.out)
     return options, settings
 
 
@@ -93,7 +93,9 @@ def make_folder(folder: Path) -> None:
         raise UserError(f"Cannot make the folder --out {folder} ({error.strerror}): name another.") from None
 
 
-def _analyze(options: argparse.Namespace, config, test, variants: Sequence[Variant]) -> str:
+def _analyze(
+    options: argparse.Namespace, config, test, variants: Sequence[Variant], notes: Sequence[str]
+) -> str:
     """The tables of groups and calibration as one text; with ``--out`` also pictures and CSV files."""
     rows, weight = variants[0].scored[0], config["gauc_weight"]
     field = category_field(test, options.category)
@@ -102,6 +104,7 @@ def _analyze(options: argparse.Namespace, config, test, variants: Sequence[Varia
     by_grouping = [list(tables.group_lines(grouping, variants, weight)) for grouping in found]
 
     parts = [f"# Analysis of {config['dataset']}, split {config['split_preset']}", tables.group_table(whole)]
+    parts += ["\n".join([*map(_origin, variants), *(f"- {note}" for note in notes)])]
     if field is None:
         parts.append(UNCATEGORIZED)
     for grouping, lines in zip(found, by_grouping, strict=True):
@@ -122,6 +125,12 @@ def _analyze(options: argparse.Namespace, config, test, variants: Sequence[Varia
         write_csv(out / "calibration.csv", tables.CURVE_COLUMNS, tables.curve_lines(variants, options.bins))
         draw_calibration(out / "calibration.png", variants, options.bins)
     return "\n\n".join(parts) + "\n"
+
+
+def _origin(variant: Variant) -> str:
+    """Where a model's line comes from."""
+    settings = f" with {variant.settings}" if variant.settings else ""
+    return f"- {variant.label}: {', '.join(folder.name for folder in variant.folders)}{settings}"
 
 
 CALIBRATION = """\

@@ -61,6 +61,7 @@ def main(argv: Sequence[str]) -> int:
         text += f"\n{config['model_name']} tells nothing of how it comes to a score.\n"
     print(text)
     if options.out:
+        make_folder(options.out)
         _write(options, f"{title}, score {score:.4f}", text, parts)
     return 0
 
@@ -86,8 +87,6 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         )
     if options.top < 1:
         raise UserError(f"--top is {options.top}: give at least 1.")
-    if options.out:
-        make_folder(options.out)
     return options, settings
 
 

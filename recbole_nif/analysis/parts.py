@@ -113,8 +113,8 @@ def _flow(flow: Flow, case: Case, view, names: Names) -> Part:
             series["candidate's cosine"].append(float(own[slot]))
             series["read"].append(float(flow.weight[0, slot]))
     note = (
-        f"Flow vectors f1 to f{len(cosine)}, the next clicks in order, with their nearest items by cosine; the "
-        f"candidate's rank among all {cosine.shape[1]:,} items; read: how much it takes of the vector."
+        f"Flow vectors f1 to f{len(cosine)}, the next clicks in order, with their nearest items by cosine; "
+        f"the candidate's rank among all {cosine.shape[1]:,} items; read: how much it takes of the vector."
     )
     columns = ("vector", "item", "title", "scenes", "candidate's rank", *series)
     title = "Next interest flow and its nearest items"

@@ -13,28 +13,36 @@ from recbole_nif.config_parsing import load_yaml
 from recbole_nif.data.dataset import CTRDataset
 from recbole_nif.errors import UserError
 from recbole_nif.evaluation.scored_rows import SCORES_FILE, ScoredRows
-from recbole_nif.publish.runs import read_runs, tables_of
+from recbole_nif.publish.runs import Row, read_runs, setting, tables_of
 from recbole_nif.trainer.checkpoint import load_data_and_model
 
+LONGEST_NAME = 100  # of a file, before its kind
 ANY_DEVICE = {"device": "auto", "use_gpu": None, "gpu_id": None}  # a run may have had another one
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Runs that differ by the seed only: their label, folders, and what they said of the test rows."""
+    """Runs that differ by the seed only.
+
+    Attributes:
+        label: the model, and the settings in which variants of it differ here.
+        settings: all that differ from the model's defaults, as a text.
+        folders, scored: of each run, and what it said of the test rows.
+    """
 
     label: str
+    settings: str
     folders: tuple[Path, ...]
     scored: tuple[ScoredRows, ...]
 
     @property
     def file_name(self) -> str:
         """How names of files begin that are about it."""
-        return re.sub(r"[^\w.=+-]+", "_", self.label)
+        return re.sub(r"[^\w.=+-]+", "_", self.label)[:LONGEST_NAME]
 
 
-def read_variants(paths: Sequence[str]) -> list[Variant]:
-    """The runs in the folders ``paths``, all of which scored the same rows.
+def read_variants(paths: Sequence[str]) -> tuple[list[Variant], list[str]]:
+    """The runs in the folders ``paths``, all of which scored the same rows, and notes for a reader.
 
     Raises:
         UserError: a folder is no run, was not tested, or scored other rows than the first.
@@ -53,22 +61,31 @@ def read_variants(paths: Sequence[str]) -> list[Variant]:
             f"{_folder(tables[0])} and {_folder(tables[1])} are of different data, splits or histories: "
             f"analyze them apart."
         )
-    variants = [_variant(row) for row in tables[0].rows]
+    variants = [_variant(row, tables[0].rows) for row in tables[0].rows]
     first = variants[0]
     for variant in variants:
         for folder, rows in zip(variant.folders, variant.scored, strict=True):
             if not rows.same_rows(first.scored[0]):
                 raise UserError(f"{folder} and {first.folders[0]} scored different rows: analyze them apart.")
-    return variants
+    return variants, tables[0].notes
 
 
 def _folder(table) -> Path:
     return table.runs[0].file.parent
 
 
-def _variant(row) -> Variant:
+def _variant(row: Row, rows: Sequence[Row]) -> Variant:
     folders = tuple(run.file.parent for run in row.runs)
-    return Variant(row.label, folders, tuple(ScoredRows.load(folder / SCORES_FILE) for folder in folders))
+    others = [other.variant.items() for other in rows if other.model == row.model]
+    own = [
+        setting(key, value)
+        for key, value in row.variant.items()
+        if any((key, value) not in o for o in others)
+    ]
+    label = " ".join([row.model.rpartition(":")[2], *own])
+    settings = " ".join(setting(*item) for item in row.variant.items())
+    scored = tuple(ScoredRows.load(folder / SCORES_FILE) for folder in folders)
+    return Variant(label, settings, folders, scored)
 
 
 def load_views(folder: Path, rows: ScoredRows, argv: Sequence[str] = ()) -> tuple[NIFConfig, list]:
@@ -102,17 +119,13 @@ def load_views(folder: Path, rows: ScoredRows, argv: Sequence[str] = ()) -> tupl
 def load_run(folder: Path, argv: Sequence[str] = ()) -> tuple[NIFConfig, nn.Module, list]:
     """Configuration, trained model in evaluation mode, and training, validation and test view of a run.
 
-    Semantic IDs are those that lie in the folder, so that no text has to be encoded again.
-
     Args:
         folder: of the run; argv: options that win over its configuration.
 
     Raises:
         UserError: the folder is no run's, or its weights are missing or do not fit.
     """
-    checkpoint = _checkpoint(Path(folder))
-    ids = [f"--semantic_ids={path}" for path in sorted(Path(folder).glob("*.sem_ids.json"))[:1]]
-    config, model, _, *loaders = load_data_and_model(checkpoint, argv=[*ids, *argv])
+    config, model, _, *loaders = load_data_and_model(_checkpoint(Path(folder)), argv=argv)
     return config, model.eval(), [loader.dataset for loader in loaders]
 
 

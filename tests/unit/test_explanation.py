@@ -33,7 +33,9 @@ def test_attention_weights_reproduce_the_output(mask):
     }[mask]
     weights = attention.weights(x, keys_values, given)
     assert torch.allclose(weights.sum(-1), torch.ones(2, 3))
-    assert torch.allclose(with_weights(attention, weights, keys_values), attention(x, keys_values, given), atol=1e-6)
+    assert torch.allclose(
+        with_weights(attention, weights, keys_values), attention(x, keys_values, given), atol=1e-6
+    )
 
 
 def test_attention_weights_are_the_mean_of_the_heads():
@@ -84,7 +86,9 @@ def test_amen_tells_the_weights_of_its_three_attentions_and_of_its_flow():
     history, scene, item = told.attentions
     assert torch.equal(item.length, batch[MOVELINE_CUT])
     pooled = (history.weight.unsqueeze(-1) * state.history).sum(1)
-    assert torch.allclose(pooled, model.history_attention(target.features, state.history, state.mask), atol=1e-6)
+    assert torch.allclose(
+        pooled, model.history_attention(target.features, state.history, state.mask), atol=1e-6
+    )
     spaces = (
         (scene, model.scene_space, snapshot.scene_memory, reading.scene),
         (item, model.item_space, snapshot.item_memory, reading.item),
@@ -105,7 +109,9 @@ def test_amen_without_a_part_tells_nothing_of_it():
     told = tiny_amen(use_nif=False, use_scene_space=False, tsp_mode="logit").explain(tiny_batch())
     assert [attention.name for attention in told.attentions] == ["attention", "item space"]
     assert told.flow is None
-    assert tiny_amen(use_sam=False).explain(tiny_batch()).flow.weight.sum(1).tolist() == pytest.approx([1, 1, 1])
+    assert tiny_amen(use_sam=False).explain(tiny_batch()).flow.weight.sum(1).tolist() == pytest.approx(
+        [1, 1, 1]
+    )
 
 
 @pytest.mark.parametrize("encode", ["packed", "window"])

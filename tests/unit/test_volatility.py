@@ -31,7 +31,7 @@ def test_a_category_that_is_named_twice_counts_once():
 
 
 def test_only_training_clicks_on_items_with_a_category_count():
-    # user 1 clicks on 1, 2, 3: 0.5 and 1 apart; item 4 has no category, row 3 is no click, row 5 is a test row
+    # user 1 clicks on 1, 2, 3: 0.5 and 1 apart; item 4 has no category, row 3 no click, row 5 a test row
     user, item = [1, 1, 1, 1, 1, 1, 2, 2], [1, 2, 4, 1, 3, 3, 1, 2]
     log = make_log(user, item, [0, 1, 2, 3, 4, 5, 0, 1], [1, 1, 1, 0, 1, 1, 1, 0])
     found = user_volatility(log, torch.tensor([4, 0, 1, 2, 3, 6, 7]), SETS)
