@@ -1,6 +1,7 @@
 """``recbole-nif analyze RUN…``: metrics by groups of rows, calibration, pictures of what models generate."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +32,10 @@ popularity and time since the last event; calibration. Runs that differ by the s
   --projection P    of vectors to the plane: pca (default) or tsne
   --KEY=VALUE       any key of the configuration, such as --data_path=FOLDER
 """
+CALIBRATION = """\
+ECE: mean distance of predicted probability and share of clicks over {} bins of equally many rows. LogLoss
+rescaled: after the best change of scale (logit -> a logit + b) on these rows; what is left is owed to the
+order of the scores, which is what AUC sees."""
 UNCATEGORIZED = (
     "Interest volatility is left out: the items have no column of categories (--category names one)."
 )
@@ -74,7 +79,9 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--category")
     parser.add_argument("--bins", type=int, default=BINS)
     parser.add_argument("--projection", choices=PROJECTIONS, default="pca")
-    options, settings = parser.parse_known_args(list(argv))
+    options, others = parser.parse_known_args(list(argv))
+    settings = [option for option in others if option.startswith("-")]
+    options.runs += [run for run in others if not run.startswith("-")]  # behind options
     if not options.runs and not options.help:
         raise UserError("analyze needs the folder of a run: recbole-nif analyze saved/MY_RUN --out FOLDER.")
     if options.bins < 1:
@@ -83,14 +90,17 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def make_folder(folder: Path) -> None:
-    """
+    """Makes the folder of ``--out``.
+
     Raises:
-        UserError: it cannot be made.
+        UserError: it cannot be made or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"Cannot make the folder --out {folder} ({error.strerror}): name another.") from None
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"The folder --out {folder} cannot be written: name another.")
 
 
 def _analyze(
@@ -131,9 +141,3 @@ def _origin(variant: Variant) -> str:
     """Where a model's line comes from."""
     settings = f" with {variant.settings}" if variant.settings else ""
     return f"- {variant.label}: {', '.join(folder.name for folder in variant.folders)}{settings}"
-
-
-CALIBRATION = """\
-ECE: mean distance of predicted probability and share of clicks over {} bins of equally many rows. LogLoss
-rescaled: after the best change of scale (logit -> a logit + b) on these rows; what is left is owed to the
-order of the scores, which is what AUC sees."""

@@ -13,6 +13,7 @@ import yaml
 
 from recbole_nif import cli, run_recbole_nif
 from recbole_nif.analysis.cases import find_case
+from recbole_nif.analysis.command import parse
 from recbole_nif.analysis.flow_pictures import binned, measures, next_clicks
 from recbole_nif.analysis.projections import project
 from recbole_nif.analysis.runs import load_run
@@ -236,6 +237,12 @@ def test_a_mistake_is_told_in_a_sentence(argv, told, runs, tmp_path, capsys):
 def test_help_is_printed(command, capsys):
     assert cli.main([command, "--help"]) == 0
     assert f"usage: recbole-nif {command}" in capsys.readouterr().out
+
+
+def test_runs_may_stand_before_and_behind_options():
+    options, settings = parse(["a", "--out", "x", "b", "--seed=1", "c"])
+    assert options.runs == ["a", "b", "c"] and settings == ["--seed=1"]
+    assert parse(["--out=x", "b"])[0].runs == ["b"]
 
 
 # -- the arithmetic of the pictures
