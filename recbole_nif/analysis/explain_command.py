@@ -27,8 +27,9 @@ attention weights, AMEN's flow vectors with their nearest items, GenCI's generat
 share them.
 
   --run FOLDER     folder of a run, with checkpoints/finetune-best.pt
-  --user TOKEN     as in the data's files; explained is the user's last row of the item, of the test split
-  --item TOKEN     if there is one, and without any the item as of the user's last event
+  --user TOKEN     as in the data's files
+  --item TOKEN     likewise; explained is the user's last row of this item, a test row if there is one, or
+                   without any row the item as of the user's last event
   --top N          how many events are listed (default 15)
   --out FOLDER     writes explain-USER-ITEM.md and, where the model weighs something, a picture
   --KEY=VALUE      any key of the configuration, such as --data_path=FOLDER

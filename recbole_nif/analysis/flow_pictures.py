@@ -30,11 +30,11 @@ def draw_flow(subject, options, variant: Variant) -> list[str]:
         subject: ``model_pictures.Subject``; options: ``out`` and ``projection``; variant: what is drawn.
 
     Returns:
-        paragraphs of markdown; none for a model without a flow.
+        paragraphs of markdown; none for a model without a flow of at least two vectors.
     """
     rows = subject.test_rows()
     flow, items = _flows(subject, rows)
-    if flow is None:
+    if flow is None or flow.shape[1] < 2:
         return []
     begin, end = subject.log.visible(rows)
     clicks, known = next_clicks(subject.log, rows, flow.shape[1])
@@ -85,7 +85,7 @@ def next_clicks(log, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def measures(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Diversity and velocity of unit vectors [N, K, d], degrees [N] each; NaN for K = 1."""
+    """Diversity and velocity of unit vectors [N, K, d], K at least 2: degrees, [N] each."""
     first, second = torch.triu_indices(vectors.shape[1], vectors.shape[1], offset=1)
     diversity = sphere.distance(vectors[:, first], vectors[:, second]).mean(1)
     velocity = sphere.distance(vectors[:, :-1], vectors[:, 1:]).mean(1)

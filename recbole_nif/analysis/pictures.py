@@ -41,6 +41,7 @@ def draw_groups(
             labels = [f"{name}\n{len(rows):,}" for name, rows in members]
             panel.set_xticks(range(len(members)), labels, fontsize=7.5)
             panel.set_xlim(-0.5, max(1, len(members)) - 0.5)
+            panel.margins(y=0.1)
             panel.grid(axis="x", visible=False)
             panel.set(title=f"by {grouping.title}", ylabel="AUC")
         for panel in panels[len(groupings) :]:

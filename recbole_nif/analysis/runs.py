@@ -11,6 +11,7 @@ from torch import nn
 from recbole_nif.config import NIFConfig
 from recbole_nif.config_parsing import load_yaml
 from recbole_nif.data.dataset import CTRDataset
+from recbole_nif.data.fields import ROW_ID
 from recbole_nif.errors import UserError
 from recbole_nif.evaluation.scored_rows import SCORES_FILE, ScoredRows
 from recbole_nif.publish.runs import Row, read_runs, setting, tables_of
@@ -75,7 +76,7 @@ def _folder(table) -> Path:
 
 
 def _variant(row: Row, rows: Sequence[Row]) -> Variant:
-    folders = tuple(run.file.parent for run in row.runs)
+    folders = tuple(run.file.resolve().parent for run in row.runs)  # with a name, also where "." was given
     others = [other.variant.items() for other in rows if other.model == row.model]
     own = [
         setting(key, value)
@@ -104,7 +105,7 @@ def load_views(folder: Path, rows: ScoredRows, argv: Sequence[str] = ()) -> tupl
     config = NIFConfig(config_dict=load_yaml(path) | ANY_DEVICE, argv=argv)
     views = CTRDataset(config).build()
     columns = views[2].inter_feat
-    ids = columns["row_id"].numpy()
+    ids = columns[ROW_ID].numpy()
     order = np.argsort(ids)
     now = [ids[order], *(columns[name].numpy()[order] for name in (views[2].uid_field, views[2].label_field))]
     then = rows.row_id, rows.user, rows.label

@@ -159,10 +159,8 @@ class GenCI(CTRModel):
         weight = self.short_term.level_weights(ids, intent)  # [B, N-1]
         attentions = ()
         if self.short_term.refine is not None:
-            read = self.short_term.history_weights(codes, encoded, histories.window)[
-                of_row
-            ]  # [B, N-1, 1 + P]
-            events = (weight.unsqueeze(1) @ read).squeeze(1)[:, 1:]  # [B, P]
+            read = self.short_term.history_weights(codes, encoded, histories.window)  # [H, N-1, 1 + P]
+            events = (weight.unsqueeze(1) @ read[of_row]).squeeze(1)[:, 1:]  # [B, P]
             events = events.unflatten(1, (-1, self.encoder.positions_per_item)).sum(-1)  # [B, n]
             attentions = (Attention("by way of the cohorts", "history", events, histories.cut[of_row]),)
         vectors = {"short-term intent": self.short_term.score_items(ids, intent), "target": self.items(ids)}

@@ -26,22 +26,19 @@ class MultiHeadTargetAttention(Attention):
 
     def forward(self, targets: Tensor, keys_values: Tensor, visible: Tensor) -> Tensor:
         """targets: [G, R, d]; keys_values: [G, 2, H, n, d/H]; visible: [G, R, n] bool -> [G, R, d]."""
-        return super().forward(targets, keys_values, self._mask(visible)) * _sees_any(visible)
+        seen = visible.any(-1, keepdim=True)  # [G, R, 1]
+        return super().forward(targets, keys_values, self._mask(visible, seen)) * seen
 
     def weights(self, targets: Tensor, keys_values: Tensor, visible: Tensor) -> Tensor:
         """The attention weights [G, R, n], the mean of the heads; arguments as in ``forward``."""
-        return super().weights(targets, keys_values, self._mask(visible)) * _sees_any(visible)
+        seen = visible.any(-1, keepdim=True)
+        return super().weights(targets, keys_values, self._mask(visible, seen)) * seen
 
-    def _mask(self, visible: Tensor) -> Tensor:
+    def _mask(self, visible: Tensor, seen: Tensor) -> Tensor:
         """The recency bias [G, H, R, n], -inf where a target may not look."""
         newer = visible.sum(-1, keepdim=True) - visible.cumsum(-1)  # [G, R, n] visible events after each
         # [G, H, R, n]; the gradient of self.recency[:, newer] is summed in another order at each call
         bias = self.recency.index_select(1, newer.flatten()).unflatten(1, newer.shape).transpose(0, 1)
         # Targets that see no event attend to all of them and are zeroed: an empty softmax would be NaN.
-        hidden = ~(visible | ~_sees_any(visible)).unsqueeze(1)  # [G, 1, R, n]
+        hidden = ~(visible | ~seen).unsqueeze(1)  # [G, 1, R, n]
         return bias.masked_fill(hidden, float("-inf"))
-
-
-def _sees_any(visible: Tensor) -> Tensor:
-    """[G, R, n] -> [G, R, 1] bool"""
-    return visible.any(-1, keepdim=True)
