@@ -14,7 +14,8 @@ from recbole_nif.data.dataset import CTRDataset
 from recbole_nif.data.fields import ROW_ID
 from recbole_nif.errors import UserError
 from recbole_nif.evaluation.scored_rows import SCORES_FILE, ScoredRows
-from recbole_nif.publish.runs import Row, read_runs, setting, tables_of
+from recbole_nif.publish.names import setting
+from recbole_nif.publish.runs import Row, read_runs, tables_of
 from recbole_nif.trainer.checkpoint import load_data_and_model
 
 LONGEST_NAME = 100  # of a file, before its kind

@@ -10,7 +10,7 @@ from recbole_nif.analysis.runs import Variant
 from recbole_nif.audit.report import aligned
 from recbole_nif.evaluation.metrics import logloss
 from recbole_nif.evaluation.scored_rows import ScoredRows
-from recbole_nif.publish.tables import number
+from recbole_nif.publish.text import number
 
 UNDEFINED = number(None)
 METRICS = ("auc", "gauc", "logloss")
