@@ -14,7 +14,7 @@ from torch import Tensor
 from recbole_nif.analysis.projections import PROJECTIONS, project
 from recbole_nif.analysis.runs import Variant
 from recbole_nif.audit.report import aligned
-from recbole_nif.model.layers import sphere
+from recbole_nif.evaluation.flow_probe import mean_angles
 from recbole_nif.plot_style import COLORS, MARKERS, picture, write_csv
 
 MOST_STEPS = 60  # rows of the user whose flow is followed
@@ -38,7 +38,7 @@ def draw_flow(subject, options, variant: Variant) -> list[str]:
         return []
     begin, end = subject.log.visible(rows)
     clicks, known = next_clicks(subject.log, rows, flow.shape[1])
-    measured = [*measures(flow), *(value.where(known, torch.nan) for value in measures(items[clicks]))]
+    measured = [*mean_angles(flow), *(value.where(known, torch.nan) for value in mean_angles(items[clicks]))]
     values = torch.stack(measured, 1).numpy()  # [N, 4]
     seen = (end - begin).numpy()
     users = subject.log.user[subject.log.position[rows].long()].tolist()
@@ -82,14 +82,6 @@ def next_clicks(log, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
     slot = first.unsqueeze(1) + torch.arange(count)
     places = log.clicks.positions[slot.clamp(max=len(log.clicks.positions) - 1)].long()
     return log.item[places].long(), last - first >= count
-
-
-def measures(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Diversity and velocity of unit vectors [N, K, d], K at least 2: degrees, [N] each."""
-    first, second = torch.triu_indices(vectors.shape[1], vectors.shape[1], offset=1)
-    diversity = sphere.distance(vectors[:, first], vectors[:, second]).mean(1)
-    velocity = sphere.distance(vectors[:, :-1], vectors[:, 1:]).mean(1)
-    return torch.rad2deg(diversity), torch.rad2deg(velocity)
 
 
 def binned(x: np.ndarray, y: np.ndarray, bins: int = BINS) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,7 @@ from recbole_nif.data.fields import ROW_ID
 from recbole_nif.device import to_device
 from recbole_nif.evaluation.baselines import last_click_recall, popularity_recall
 from recbole_nif.evaluation.metrics import auc
+from recbole_nif.model.layers import sphere
 
 KS = (10, 50)
 COLD = 5  # training clicks
@@ -77,16 +78,19 @@ class FlowProbe:
 
         ``cold_recall@50``: of the clicked validation rows with a cold item, where there are any.
         ``flow_auc`` is that of the generator's own click logit, where it has one, else of the mean cosine.
+        ``flow_angle``: degrees between two vectors of a flow, on average; near 0 the K vectors are one.
         """
         generator.eval()
         items = torch.arange(self.n_items, device=self.device)
         vectors = F.normalize(generator.item_targets(items, self.item_scene.to(self.device)).float(), dim=-1)
         result = {}
         for prefix, sample in (("", self.valid), ("train_", self.train)):
-            rank, cosine, score = self._rank(generator, sample, vectors)
+            rank, cosine, score, angle = self._rank(generator, sample, vectors)
             result[f"{prefix}flow_auc"] = auc(sample.clicked.numpy().astype(int), score.numpy())
             if not prefix and self.cold.any():
                 result["cold_recall@50"] = (rank[self.cold] <= 50).double().mean().item()
+            if not prefix and angle is not None:
+                result["flow_angle"] = angle.double().mean().item()
             for k in KS:
                 result[f"{prefix}recall@{k}"] = (rank[sample.clicked] <= k).double().mean().item()
             result[f"{prefix}cos_clicked"] = cosine[sample.clicked].double().mean().item()
@@ -95,9 +99,14 @@ class FlowProbe:
             result[f"gap@{k}"] = result[f"train_recall@{k}"] - result[f"recall@{k}"]
         return result
 
-    def _rank(self, generator, sample: _Sample, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rank of each row's item (1 = nearest; ties count against it), cos(f_1, y_v), score; all [N]."""
-        ranks, cosines, scores = [], [], []
+    def _rank(
+        self, generator, sample: _Sample, vectors: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Rank of each row's item (1 = nearest; ties count against it), cos(f_1, y_v), score; all [N].
+
+        The last is the flow's mean angle; None for K = 1.
+        """
+        ranks, cosines, scores, angles = [], [], [], []
         head = getattr(generator, "click", None)
         done = 0
         for batch in sample.loader:
@@ -107,12 +116,23 @@ class FlowProbe:
             item = vectors[target].unsqueeze(1)  # [B, 1, d]
             cosine = flow @ item.transpose(1, 2)  # [B, K, 1]
             cosines.append(cosine[:, 0, 0])
+            if flow.shape[1] > 1:
+                angles.append(mean_angles(flow)[0])
             scores.append((cosine.mean(1) if head is None else head(flow, item)).squeeze(-1))
             chunk = max(1, (1 << 24) // (flow.shape[1] * len(vectors)))
             for part, goal in zip(flow.split(chunk), target.split(chunk), strict=True):
                 score = (part @ vectors.T).amax(1)  # [N', n_items]
                 ranks.append((score[:, 1:] >= score.gather(1, goal[:, None])).sum(1))
-        return torch.cat(ranks).cpu(), torch.cat(cosines).cpu(), torch.cat(scores).cpu()
+        columns = (torch.cat(parts).cpu() if parts else None for parts in (ranks, cosines, scores, angles))
+        return tuple(columns)
+
+
+def mean_angles(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Degrees between two of K unit vectors, and from one to the next: [N, K, d], K > 1 -> [N] each."""
+    first, second = torch.triu_indices(vectors.shape[1], vectors.shape[1], offset=1)
+    between = sphere.distance(vectors[:, first], vectors[:, second]).mean(1)
+    onward = sphere.distance(vectors[:, :-1], vectors[:, 1:]).mean(1)
+    return torch.rad2deg(between), torch.rad2deg(onward)
 
 
 def loader_of(config, dataset, rows: Tensor) -> CTRDataLoader:

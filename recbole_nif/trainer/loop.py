@@ -130,7 +130,7 @@ class _Loop:
             best = self.stopping.update(score, epoch)
             report.curve[-1]["valid"] = metrics
             scalars.add(f"{stage.name}/valid", metrics, epoch)
-            shown = {name: metrics[name] for name in stage.headline or metrics}
+            shown = {name: metrics[name] for name in stage.headline or metrics if name in metrics}
             line += f" | valid {numbers(shown)}{' (best)' if best else ''}"
             if callback is not None:
                 callback(epoch, score)

@@ -41,7 +41,7 @@ class GeneratorPretrainStage(Stage):
 
     name = "pretrain"
     unit = "cuts"
-    headline = ("recall@10", "recall@50", "train_recall@50", "flow_auc", "train_flow_auc")
+    headline = ("recall@10", "recall@50", "train_recall@50", "flow_auc", "train_flow_auc", "flow_angle")
 
     def __init__(
         self,

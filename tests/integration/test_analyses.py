@@ -14,9 +14,10 @@ import yaml
 from recbole_nif import cli, run_recbole_nif
 from recbole_nif.analysis.cases import find_case
 from recbole_nif.analysis.command import parse
-from recbole_nif.analysis.flow_pictures import binned, measures, next_clicks
+from recbole_nif.analysis.flow_pictures import binned, next_clicks
 from recbole_nif.analysis.projections import project
 from recbole_nif.analysis.runs import load_run
+from recbole_nif.evaluation.flow_probe import mean_angles
 from recbole_nif.evaluation.scored_rows import SCORES_FILE, ScoredRows
 from tests.logs import make_log
 from tests.toy import toy_config, write_toy
@@ -264,8 +265,8 @@ def test_tsne_is_the_same_each_time():
 def test_diversity_and_velocity_are_angles():
     right_angles = torch.eye(3).unsqueeze(0)
     there_and_back = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]])
-    assert [float(value) for value in measures(right_angles)] == pytest.approx([90, 90], abs=1e-3)
-    assert [float(value) for value in measures(there_and_back)] == pytest.approx([60, 90], abs=1e-3)
+    assert [float(value) for value in mean_angles(right_angles)] == pytest.approx([90, 90], abs=1e-3)
+    assert [float(value) for value in mean_angles(there_and_back)] == pytest.approx([60, 90], abs=1e-3)
 
 
 def test_the_next_clicks_of_a_row_are_its_users_own():

@@ -238,6 +238,27 @@ def test_a_generator_that_points_at_the_next_item_has_full_recall_and_a_constant
     assert probe.measure(generator)["recall@10"] == 0.0
 
 
+def test_the_angle_of_a_flow_tells_whether_its_vectors_are_one(tmp_path):
+    run = Run(tmp_path, TwoStage)
+    probe = FlowProbe(run.config, run.views[0], run.views[1])
+    generator = run.model.generator
+
+    class Fixed(torch.nn.Module):
+        item_targets = generator.item_targets
+
+        def __init__(self, vectors):
+            super().__init__()
+            self.vectors = torch.tensor(vectors)
+
+        def flow(self, batch):
+            return self.vectors.expand(len(batch["item_id"]), -1, -1)
+
+    first, second = torch.eye(generator.vectors.weight.shape[1])[:2].tolist()
+    assert probe.measure(Fixed([first, first]))["flow_angle"] == pytest.approx(0, abs=1e-3)
+    assert probe.measure(Fixed([first, second, second]))["flow_angle"] == pytest.approx(60)  # 90, 90 and 0
+    assert "flow_angle" not in probe.measure(Fixed([first]))
+
+
 def test_memory_is_a_label_gap_on_training_rows_of_more_than_twice_the_one_on_validation_rows():
     metrics = {
         "train_cos_clicked": 0.5,
