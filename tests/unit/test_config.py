@@ -483,7 +483,7 @@ def test_props_come_from_the_package_in_a_wheel_and_from_beside_it_in_a_checkout
 
 def test_every_default_of_ours_is_a_legal_key_of_the_right_kind():
     overall = load_yaml(resources.props_dir() / "overall.yaml")
-    assert config(config_dict=overall, model="LR").notes == []
+    assert config(config_dict=overall, model="FM").notes == []
 
 
 # --- what differs from the defaults
@@ -494,7 +494,7 @@ def test_every_default_of_ours_is_a_legal_key_of_the_right_kind():
     [
         ((), {}),
         (("--seed=3", "--mlp_hidden_size=[64]"), {"seed": 3, "mlp_hidden_size": [64]}),
-        (("--learning_rate=1e-3", "--split_preset=user_time"), {}),  # given, but as it is anyway
+        (("--learning_rate=3e-3", "--split_preset=user_time"), {}),  # given, but as it is anyway
         (
             ("--split_preset=random",),
             {"split_preset": "random", "eval_args.order": "RO", "eval_args.group_by": "none"},
