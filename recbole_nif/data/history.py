@@ -37,7 +37,7 @@ class HistoryReader:
                 f"({self.history_length})."
             )
         self.window_length = config["moveline_length"] or 50
-        self.stride = config["moveline_stride"] or self.window_length
+        self.stride = config["moveline_stride"] or -(-self.window_length // 2)
         self._gather = self._history_columns(dataset, config)
 
     def _history_columns(self, dataset, config) -> dict[str, Tensor]:

@@ -58,8 +58,8 @@ class GeneratorPretrainStage(Stage):
             self.settings = replace(self.settings, epochs=epochs)
         self.rank, self.world_size = train_data.rank, train_data.world_size
         self.windows = train_data.windows(
-            length=config["moveline_length"],
-            stride=config["moveline_stride"],
+            length=train_data.dataset.history.window_length,
+            stride=train_data.dataset.history.stride,
             flow_len=config["flow_len"],
             cuts=config["pretrain_cuts"] or "boundaries",
             hard_negatives=config["nce_hard_negatives"] or 0,
