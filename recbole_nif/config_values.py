@@ -30,7 +30,7 @@ LIMITS: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         "lambda_vel", "lambda_click", "lambda_ntp", "lambda_sr", "flow_cache_memory_mb",
     )),
     ("above 0", lambda value: value > 0, ("temperature", "tsp_window", "max_norm")),
-    ("between 0 and 1", lambda value: 0 <= value <= 1, ("dropout_prob", "tsp_ratio")),
+    ("between 0 and 1", lambda value: 0 <= value <= 1, ("dropout_prob", "flow_dropout_prob", "tsp_ratio")),
     ("at least 0 and below 1", lambda value: 0 <= value < 1, ("ema_decay",)),
     ("between 0 and 4294967295", lambda value: 0 <= value < 2**32, ("seed",)),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from recbole_nif.data import fields
 from recbole_nif.errors import UserError
 from recbole_nif.model.amen.generator import grouped_cuts
 from recbole_nif.model.amen.spaces import SceneSpace
+from recbole_nif.model.amen.state import Reading
 from recbole_nif.model.layers.embedding import SetEmbedding
 from recbole_nif.model.layers.sphere import unit
 from tests.unit.amen_doubles import PROPS, pair_batch, tiny_amen, tiny_batch, window_batch
@@ -325,6 +326,28 @@ def test_a_cached_flow_replaces_the_generator_exactly():
     assert torch.allclose(model(batch), expected, atol=1e-6)
     batch[fields.FLOW] = torch.zeros(3, 3, 8)
     assert not torch.allclose(model(batch), expected, atol=1e-4)
+
+
+def test_training_rows_without_their_flow_learn_from_the_rest_and_scores_always_have_it():
+    model, batch, other = tiny_amen(flow_dropout_prob=1.0, lambda_align=0.0), tiny_batch(), tiny_batch()
+    batch[fields.FLOW], other[fields.FLOW] = torch.randn(3, 3, 8), torch.randn(3, 3, 8)
+
+    def logits(rows):
+        torch.manual_seed(0)  # of the other dropouts
+        return model(rows)
+
+    assert not torch.allclose(logits(batch), logits(other), atol=1e-4)
+    model.train()
+    assert torch.equal(logits(batch), logits(other))
+    model.flow_dropout = 0.0
+    assert not torch.allclose(logits(batch), logits(other), atol=1e-4)
+
+
+def test_a_share_of_the_rows_does_without_its_flow():
+    reading = Reading(None, None, flow=torch.ones(4, 2), match=torch.ones(4, 3), summary=torch.ones(4, 2))
+    hidden = reading.without_flow(torch.tensor([[True], [False], [True], [False]]))
+    assert hidden.flow.tolist() == [[0, 0], [1, 1], [0, 0], [1, 1]]
+    assert hidden.match.sum(1).tolist() == [0, 3, 0, 3] and hidden.summary is reading.summary
 
 
 def test_match_scores_are_exact_for_stage_1_vectors():

@@ -95,6 +95,7 @@ class AMEN(CTRModel):
                 length=config["moveline_length"],
             )
             inputs += 2 * width
+        self.flow_dropout = config["flow_dropout_prob"]
         if self.use_nif:
             self.flow_attention = FlowTargetAttention(width=width)
             self.alignment = SemanticAlignment(width=width) if config["use_sam"] else None
@@ -252,6 +253,8 @@ class AMEN(CTRModel):
 
     def _logits(self, state: AMENState, target: Target, reading: Reading, candidates) -> Tensor:
         history = self.history_attention(target.features, state.history, state.mask)  # c^H
+        if self.training and self.flow_dropout and reading.flow is not None:
+            reading = reading.without_flow(torch.rand_like(reading.flow[:, :1]) < self.flow_dropout)
         inputs = [state.user, target.features, self.embed_context(candidates), history]
         for read, met in (
             (reading.scene, target.scene),

@@ -63,3 +63,7 @@ class Reading(NamedTuple):
     flow: Tensor | None  # c^F
     match: Tensor | None  # q^F
     summary: Tensor | None  # sum_k g_k fb_k
+
+    def without_flow(self, hidden: Tensor) -> "Reading":
+        """The same with c^F and q^F at 0 in the rows that are ``hidden``, [N, 1] bool."""
+        return self._replace(flow=self.flow.masked_fill(hidden, 0), match=self.match.masked_fill(hidden, 0))
