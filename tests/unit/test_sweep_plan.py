@@ -34,7 +34,7 @@ def test_a_grid_is_every_combination_of_models_splits_seeds_and_values(read):
     sweep = read(
         models=[
             "LR",
-            {"NIFDIN": {"grid": {"dropout_prob": [0.1, 0.2, 0.3], "mlp_hidden_size": [[8], [8, 4]]}}},
+            {"NIFDIN": {"grid": {"embedding_size": [4, 8, 12], "mlp_hidden_size": [[8], [8, 4]]}}},
         ],
         splits=["user_time", "random"],
         seeds=[1, 2],
@@ -43,7 +43,7 @@ def test_a_grid_is_every_combination_of_models_splits_seeds_and_values(read):
     assert len({run.key for run in runs(sweep)}) == 28
     labels = [run.label for run in runs(sweep)]
     assert labels[0] == "LR ml-100k user_time s1"
-    assert labels[-1] == "NIFDIN dropout_prob=0.3 mlp_hidden_size=[8,4] ml-100k random s2"
+    assert labels[-1] == "NIFDIN embedding_size=12 mlp_hidden_size=[8,4] ml-100k random s2"
     config = NIFConfig(config_dict=runs(sweep)[-1].settings)
     assert config["mlp_hidden_size"] == [8, 4] and config["split_preset"] == "random" and config["seed"] == 2
 
@@ -74,10 +74,10 @@ def test_the_command_line_holds_for_all_runs(read):
 
 
 def test_a_run_has_one_folder_wherever_it_is_asked_for(read):
-    """dropout_prob is 0.0 by default, so that both grids hold NIFDIN as it is."""
+    """Both grids hold NIFDIN's defaults."""
     sweep = read(
         models=[
-            {"NIFDIN": {"grid": {"dropout_prob": [0.0, 0.5]}}},
+            {"NIFDIN": {"grid": {"cross_layers": [0, 3]}}},
             {"NIFDIN": {"grid": {"embedding_size": [8, 16]}}},
         ]
     )
@@ -116,8 +116,8 @@ def test_every_key_of_a_shipped_sweep_is_valid(name, tmp_path):
         "quick": 12,
         "genci_table3": 3 * (16 - len(sweep.missing)),
         "genci_table4": 3 * 7,
-        "amen_ablation": 3 * (17 + 5),
-        "sensitivity": (1 + 4 * 4) + (1 + 3 + 2 + 4 * 3),  # each model's defaults once
+        "amen_ablation": 3 * (19 + 5),
+        "sensitivity": (1 + 4 * 4) + (1 + 3 + 2 + 3 + 4 * 3),  # each model's defaults once
         "tune": 7 * 30,
     }
     assert f"{expected[name]} runs to do; time in one process: unknown for {expected[name]} runs." in shown
