@@ -1,5 +1,6 @@
 """The evidence of a report: a copy of every run's record, under a name that tells the run."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,9 +11,13 @@ from recbole_nif.publish.names import INDIFFERENT, setting, top
 from recbole_nif.publish.runs import Run, Table
 from recbole_nif.run_folder import write_json
 
+LONGEST_VARIANT = 80  # characters; some systems bear paths of 260 in all
+
 
 def collect(tables: Sequence[Table], folder: Path) -> dict[Run, Path]:
     """Copies the record of every run in the tables to ``<Model>[-variant]-<split>-s<seed>.json``.
+
+    A long variant is cut, with a digest of the whole.
 
     Raises:
         UserError: two runs would have the same name.
@@ -35,6 +40,10 @@ def _file_name(run: Run) -> str:
     record = run.record
     unnamed = {*INDIFFERENT, "eval_args", "split_preset"}
     settings = [setting(key, value) for key, value in sorted(run.settings.items()) if top(key) not in unnamed]
+    variant = "-".join(settings)
+    if len(variant) > LONGEST_VARIANT:
+        digest = hashlib.sha256(variant.encode()).hexdigest()[:8]
+        settings = [variant[: LONGEST_VARIANT - len(digest) - 1], digest]
     parts = [record["model"].rpartition(":")[2], *settings, record["split"]["preset"], f"s{run.seed}"]
     return re.sub(r"[^\w.=+-]+", "_", "-".join(parts)) + ".json"
 

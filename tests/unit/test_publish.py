@@ -247,6 +247,19 @@ def test_records_are_collected_under_names_that_tell_the_runs_apart(tmp_path):
     assert json.loads((tmp_path / "kept" / "AMEN-user_time-s1.json").read_text()) == records[0]
 
 
+def test_a_long_variant_is_cut_and_still_tells_runs_apart(tmp_path):
+    long = {f"a_rather_long_key_{n}": 0.123 for n in range(8)}
+    runs = [
+        write_run(tmp_path / str(last), make_record(seed=1, settings=long | {"a_rather_long_key_7": last}))
+        for last in (1, 2)
+    ]
+    names = [path.name for path in collect(tables_of(read_runs(runs)), tmp_path / "kept").values()]
+    assert len(set(names)) == 2 and {len(name) for name in names} == {
+        len("AMEN-" + "-user_time-s1.json") + 80
+    }
+    assert all(name.startswith("AMEN-a_rather_long_key_0=0.123-a_rather_long_key_1=") for name in names)
+
+
 def test_two_runs_of_one_name_are_not_written_over_each_other(tmp_path, capsys):
     runs = [
         write_run(tmp_path / str(place), make_record(rows={"test": place}, settings={})) for place in (1, 2)
