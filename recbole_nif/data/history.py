@@ -30,14 +30,9 @@ class HistoryReader:
         self.length_field = config["ITEM_LIST_LENGTH_FIELD"]
         self.history_length = config["MAX_ITEM_LIST_LENGTH"]
         self.kind = KINDS[config["history"] or "clicks"]
-        self.history_stride = config["history_stride"] or -(-self.history_length // 2)
-        if self.history_stride > self.history_length:
-            raise UserError(
-                f"history_stride is {self.history_stride}: it must be between 1 and MAX_ITEM_LIST_LENGTH "
-                f"({self.history_length})."
-            )
+        self.history_stride = _stride(config, "history_stride", "MAX_ITEM_LIST_LENGTH", self.history_length)
         self.window_length = config["moveline_length"] or 50
-        self.stride = config["moveline_stride"] or -(-self.window_length // 2)
+        self.stride = _stride(config, "moveline_stride", "moveline_length", self.window_length)
         self._gather = self._history_columns(dataset, config)
 
     def _history_columns(self, dataset, config) -> dict[str, Tensor]:
@@ -145,6 +140,14 @@ class HistoryReader:
         batch[fields.MOVELINE_ROW] = window
         batch[fields.MOVELINE_CUT] = end - start
         batch[fields.ROW_GAP] = self.log.row_gap(rows)
+
+
+def _stride(config, key: str, length_key: str, length: int) -> int:
+    """Events between the begins of two windows of ``length``; half of it by default."""
+    stride = config[key] or -(-length // 2)
+    if stride > length:
+        raise UserError(f"{key} is {stride}: it must be between 1 and {length_key} ({length}).")
+    return stride
 
 
 def read_windows(log, start: Tensor, stop: Tensor, length: int) -> dict[str, Tensor]:

@@ -142,6 +142,11 @@ def test_a_wrong_value_of_amen_is_told_with_its_key(refused, option, words):
     assert words in refused("--model=AMEN", option)
 
 
+def test_windows_with_gaps_between_them_are_refused_without_stage_1_too(refused):
+    words = "moveline_stride is 201: it must be between 1 and moveline_length (200)"
+    assert words in refused("--model=AMEN", "--train_stage=finetune", "--moveline_stride=201")
+
+
 @pytest.mark.skipif(not NO_GPU, reason="needs a machine without a GPU")
 def test_use_gpu_without_a_gpu_is_refused(refused, folder):
     rewrite(folder / "toy.yaml", "device: cpu\n", "")

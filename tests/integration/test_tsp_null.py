@@ -46,10 +46,9 @@ def test_on_coin_flips_the_held_out_pair_loss_stays_at_log_2_and_auc_at_a_half(f
         "lambda_tsp": 1.0,
         "epochs": 1,
         "seed": 3,
-        # what makes scores wilder, and so needs more rows for the same error, is no part of choosing pairs
-        "mlp_activation": "relu",
-        "flow_dropout_prob": 0.0,
     }
+    if mode == "shift":  # with Dice and flow dropout its errors exceed what so few rows can tell
+        overrides |= {"mlp_activation": "relu", "flow_dropout_prob": 0.0}
     settings = {**SETTINGS, **MODELS["AMEN"], "data_path": str(folder), **overrides}
     config = NIFConfig("AMEN", "planted", config_dict=settings)
     train, _, test = CTRDataset(config).build()
