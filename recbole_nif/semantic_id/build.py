@@ -120,12 +120,11 @@ def _read(config, dataset, path: Path) -> SemanticIds:
     tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field]]
     beside = quantizer_beside(path)
     quantizer = FittedQuantizer.read(beside) if beside.is_file() else None
-    size = config["codebook_size"] or SIZE
     if quantizer is None:
-        ids = SemanticIds.read(path, tokens, size)
+        encode, size = None, QuantizerSettings.of(config).size(int(_items_of_training(dataset).sum()))
     else:
-        encode = partial(_encode_further, config, dataset, quantizer, beside)
-        ids = SemanticIds.read(path, tokens, max(size, *quantizer.sizes), encode)
+        encode, size = partial(_encode_further, config, dataset, quantizer, beside), max(quantizer.sizes)
+    ids = SemanticIds.read(path, tokens, size, config["collision_codes"] or SIZE, encode)
     logger.info("semantic IDs of the file %s", path)
     facts = ids.facts | {"health": _health(config, dataset, ids)}
     log_health(facts)

@@ -96,17 +96,18 @@ class SemanticIds:
         path: str | Path,
         item_tokens: Sequence[str],
         size: int = SIZE,
+        digits: int = SIZE,
         encode: Callable[[list[int], int], Tensor] | None = None,
     ) -> SemanticIds:
         """A ``*.sem_ids.json`` file: item token -> list of codes, the last one the collision digit.
 
-        A level whose codes all lie in 0..size-1 is taken as it is. Any other is counted from its smallest
-        code, so that files that count from 1 or on from level to level are read too.
+        A level whose codes all lie below its least size is taken as it is. Any other is counted from its
+        smallest code, so that files that count from 1 or on from level to level are read too.
 
         Args:
             path: the file.
             item_tokens: [n_items], the token of every item id; the first is the padding item's.
-            size: least number of codes of a level.
+            size: least number of codes of a level; digits: the same of the collision digit.
             encode: gives items that the file lacks their codes: (item ids [m], levels) -> [m, levels] int64,
                 to which a digit is added that no item of the file has; None = they are a mistake.
 
@@ -123,9 +124,10 @@ class SemanticIds:
         if strangers:
             logger.warning("%s has %s that the dataset has not.", path, _some(strangers, "items"))
         codes = torch.tensor(list(lists.values()))  # [items of the file, N]
+        least = torch.tensor([size] * (codes.shape[1] - 1) + [digits])
         low, high = codes.min(0).values, codes.max(0).values
-        codes = codes - torch.where(high < size, 0, low)
-        sizes = tuple((codes.max(0).values + 1).clamp(min=size).tolist())
+        codes = codes - torch.where(high < least, 0, low)
+        sizes = tuple(torch.maximum(codes.max(0).values + 1, least).tolist())
         ids = cls(F.pad(codes, (0, 0, 1, 0), value=NO_CODE), sizes)
         if missing:
             logger.info("%d items that %s lacks get IDs by its quantizer", len(missing), path)

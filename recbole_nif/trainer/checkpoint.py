@@ -15,6 +15,7 @@ from torch import nn
 
 from recbole_nif.errors import UserError
 from recbole_nif.files import written_whole
+from recbole_nif.semantic_id.quantizer_file import IDS
 
 FORMAT = 1
 
@@ -131,6 +132,9 @@ def load_data_and_model(path: str | Path, argv: Sequence[str] = ()) -> tuple:
 
     payload = load(path, expected_stage="finetune")
     settings = payload["config"] | {"device": "auto", "use_gpu": None, "gpu_id": None}
+    ids = Path(path).resolve().parents[1] / f"{settings['dataset']}{IDS}"  # the run's own, if it wrote them
+    if ids.is_file():
+        settings["semantic_ids"] = str(ids)
     config = NIFConfig(config_dict=settings, argv=argv)
     init_seed(config["seed"], config["reproducibility"])
     dataset = CTRDataset(config)

@@ -7,6 +7,7 @@ import pytest
 
 from recbole_nif import run_recbole_nif
 from recbole_nif.errors import UserError
+from recbole_nif.trainer.checkpoint import load_data_and_model
 from tests.toy import toy_config, write_toy
 
 
@@ -37,3 +38,17 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     file = str(Path(trained["run_dir"], "checkpoints", "finetune-best.pt"))
     with pytest.raises(UserError, match="holds model 'NIFDIN', not 'AMEN'"):
         run(tmp_path, "tested", "AMEN", epochs=0, train_stage="finetune", model_file=file)
+
+
+def test_a_trained_model_is_loaded_with_the_semantic_ids_of_its_run_and_needs_no_encoder(tmp_path):
+    write_toy(tmp_path)
+    trained = run(tmp_path, "trained", "GenCI", epochs=1, codebook_size=2, collision_codes=64)
+    folder = Path(trained["run_dir"])
+    ids = json.loads((folder / "toy.sem_ids.json").read_text())
+    others = dict(zip(ids, [*list(ids.values())[1:], next(iter(ids.values()))], strict=True))
+    (folder / "toy.sem_ids.json").write_text(json.dumps(others))  # told from what would be made anew
+    _, model, dataset, *_ = load_data_and_model(folder / "checkpoints" / "finetune-best.pt")
+    tokens = dataset.field2id_token["item_id"]
+    assert dataset.semantic_ids.sizes == (2, 2, 2, 64)
+    codes = dataset.semantic_ids.codes[1:].tolist()
+    assert dict(zip(tokens[1:], codes, strict=True)) == others

@@ -79,7 +79,7 @@ def test_codes_beyond_the_size_are_counted_from_the_smallest_of_their_level(tmp_
 
 
 def test_a_level_is_as_wide_as_its_codes_where_they_exceed_the_size(tmp_path):
-    ids = SemanticIds.read(write(tmp_path, FILE), TOKENS, size=2)
+    ids = SemanticIds.read(write(tmp_path, FILE), TOKENS, size=2, digits=2)
     assert ids.codes[1:].tolist() == [[3, 0, 0], [3, 0, 1], [0, 2, 0], [1, 1, 0]]
     assert ids.sizes == (4, 3, 2)
 
@@ -87,8 +87,9 @@ def test_a_level_is_as_wide_as_its_codes_where_they_exceed_the_size(tmp_path):
 def test_what_was_written_is_read_as_it_was(tmp_path):
     ids = with_digit([[3, 1], [0, 2], [3, 1], [2, 2]])
     ids.write(tmp_path / "out.sem_ids.json", TOKENS)
-    read = SemanticIds.read(tmp_path / "out.sem_ids.json", TOKENS, size=4)
+    read = SemanticIds.read(tmp_path / "out.sem_ids.json", TOKENS, size=4, digits=2)
     assert torch.equal(read.codes, ids.codes)
+    assert read.sizes == (4, 4, 2)  # the digit has its own least size
     assert json.loads((tmp_path / "out.sem_ids.json").read_text())["c"] == [3, 1, 1]
     assert [path.name for path in tmp_path.iterdir()] == ["out.sem_ids.json"]
 
