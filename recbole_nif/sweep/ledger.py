@@ -7,8 +7,8 @@ gone; with a database, optuna's heartbeats tell after a few minutes. Either way 
 again with its values, so that its run goes on in its old folder.
 """
 
-from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartb
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from recbole_nif.errors import UserError
 from recbole_nif.sweep.plan import Part, Sweep, suggest
@@ -47,7 +48,7 @@ class Ledger:
 
     def __init__(self, sweep: Sweep, place: str):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.sweep = sweep
+        self.sweep, self.place = sweep, place
         self._requeue = RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
         self._locks = None if "://" in place else Path(f"{place}.locks").absolute()
         try:
@@ -74,7 +75,8 @@ class Ledger:
 
     def trials(self, part: Part) -> list[FrozenTrial]:
         """The part's trials, without those that another one has replaced."""
-        trials = self._studies[part.study].get_trials(deepcopy=False)
+        with self._storage_told_of():
+            trials = self._studies[part.study].get_trials(deepcopy=False)
         replaced = {number for trial in trials for number in self._requeue.retry_history(trial)}
         return [
             trial for trial in trials if trial.number not in replaced and not trial.user_attrs.get(SURPLUS)
@@ -88,6 +90,9 @@ class Ledger:
 
         Returns:
             whether there was one, be it that it failed.
+
+        Raises:
+            UserError: the storage does not answer any more.
         """
         desk = self._lock("claim")  # one process after another: none sees half of another's claim
 
@@ -105,7 +110,7 @@ class Ledger:
                 trial.set_user_attr(ERROR, str(error))
                 raise
 
-        with ExitStack() as held:
+        with self._storage_told_of(), ExitStack() as held:
             held.enter_context(desk)
             self._recover(part)
             if not self._has_place(part):
@@ -146,6 +151,17 @@ class Ledger:
                 return True
         except Timeout:
             return False
+
+    @contextmanager
+    def _storage_told_of(self) -> Iterator[None]:
+        try:
+            yield
+        except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
+            reason = str(error.__cause__ or error).strip().partition("\n")[0]
+            raise UserError(
+                f"The storage {self.place} does not answer any more ({reason}): when it does again, start "
+                "the sweep again; what it has finished stays."
+            ) from error
 
     def _lock(self, name: str) -> "FileLock | _NoLock":
         return FileLock(self._locks / f"{name}.lock") if self._locks else _NoLock()

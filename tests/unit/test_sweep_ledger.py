@@ -3,8 +3,10 @@
 import multiprocessing
 import os
 import signal
+import sqlite3
 import time
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -202,3 +204,27 @@ def test_a_storage_that_cannot_be_opened_is_told_in_one_sentence(tmp_path, place
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="Cannot use the storage .* name a sweep's file"):
         Ledger(make_sweep(make_part()), place.format(tmp_path))
+
+
+def test_a_storage_that_another_program_has_locked_is_told_in_one_sentence(tmp_path):
+    part, place = make_part(), f"sqlite:///{tmp_path}/a.db?timeout=0.1"
+    ledger = Ledger(make_sweep(part), place)
+    with sqlite3.connect(tmp_path / "a.db") as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(UserError, match="Cannot use the storage .*database is locked"):
+            Ledger(make_sweep(part), place)
+        with pytest.raises(UserError, match="does not answer any more .*database is locked"):
+            ledger.take(part, lambda trial, values: pytest.fail("a run was begun"))
+    assert ledger.take(part, lambda trial, values: 0.5)
+
+
+def test_the_storage_of_another_sweep_is_shared_and_neither_sees_the_runs_of_the_other(tmp_path):
+    place, other = str(tmp_path / "journal"), make_part(places=3)
+    theirs = Ledger(replace(make_sweep(other), name="theirs"), place)
+    while theirs.take(other, lambda trial, values: 0.1):
+        pass
+    ours = Ledger(make_sweep(make_part()), place)
+    while ours.take(make_part(), lambda trial, values: 0.5):
+        pass
+    assert [trial.value for trial in theirs.trials(other)] == [0.1] * 3
+    assert [trial.value for trial in ours.trials(make_part())] == [0.5] * 12
