@@ -59,10 +59,10 @@ class NIFDIN(ClickHistoryModel):
 
     def score(self, state: DINState, candidates, rows: Tensor | None = None) -> Tensor:
         """Logits [N] of the items and contexts in ``candidates``; ``rows`` [N] names the state of each."""
-        state = state.select(rows)
         target = self.embed_items(candidates[self.item_field])  # [N, item_dim]
-        interest = self.attention(target, state.history, state.mask)  # [N, item_dim]
-        features = [interest, target, interest * target, state.user, self.embed_context(candidates)]
+        interest = self.attention(target, state.history, state.mask, rows)  # [N, item_dim]
+        user = state.user if rows is None else state.user.index_select(0, rows)
+        features = [interest, target, interest * target, user, self.embed_context(candidates)]
         return self.mlp(self.cross(torch.cat(features, dim=-1))).squeeze(-1)
 
     def explain(self, batch) -> Explanation:

@@ -99,3 +99,26 @@ def test_softmax_weights_are_the_scores_over_the_root_of_the_width():
     target, history = inputs()
     weights = torch.softmax(unit.scores(target, history, MASK)[0] / DIM**0.5, dim=0)
     assert torch.allclose(unit(target, history, MASK)[0], weights @ history[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("softmax", [False, True])
+def test_targets_read_histories_by_number_as_they_read_copies_of_them(softmax):
+    unit = TargetAttention(DIM, [5, 3], activation="dice", softmax=softmax).train()
+    target, (_, history) = inputs(1)[0], inputs()
+    rows = torch.tensor([1, 0, 1, 2])
+    copies = unit(target, history[rows], MASK[rows])
+    assert torch.allclose(unit(target, history, MASK, rows), copies, atol=1e-6)
+    one = unit(target, history[:1], MASK[:1], torch.zeros(4, dtype=torch.long))
+    assert torch.allclose(one, unit(target, history[[0] * 4], MASK[[0] * 4]), atol=1e-6)
+
+
+def test_scoring_in_pieces_that_stay_in_the_cache_equals_one_piece(monkeypatch):
+    unit = TargetAttention(DIM, [5, 3], activation="dice").eval()
+    target, history = inputs()
+    whole = unit(target, history, MASK)
+    monkeypatch.setattr(target_attention, "IN_CACHE", 3)
+    assert torch.allclose(unit(target, history, MASK), whole, atol=1e-6)  # with gradients: in one piece
+    with torch.no_grad():
+        assert torch.allclose(unit(target, history, MASK), whole, atol=1e-6)
+        empty = unit(target, history, torch.zeros_like(MASK))
+    assert torch.equal(empty, torch.zeros(4, DIM))

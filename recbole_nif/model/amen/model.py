@@ -252,7 +252,7 @@ class AMEN(CTRModel):
         return Reading(scene, item, flow, match, summary)
 
     def _logits(self, state: AMENState, target: Target, reading: Reading, candidates) -> Tensor:
-        history = self.history_attention(target.features, state.history, state.mask)  # c^H
+        history = self.history_attention(target.features, state.history, state.mask, state.history_of)  # c^H
         if self.training and self.flow_dropout and reading.flow is not None:
             reading = reading.without_flow(torch.rand_like(reading.flow[:, :1]) < self.flow_dropout)
         inputs = [state.user, target.features, self.embed_context(candidates), history]

@@ -31,15 +31,17 @@ class Snapshot:
 class AMENState(UserState):
     """A user as AMEN sees one before any candidate."""
 
-    history: Tensor  # [S, L, item_dim]
-    mask: Tensor  # [S, L] bool
+    history: Tensor  # [H, L, item_dim]
+    mask: Tensor  # [H, L] bool
     moveline: Snapshot
+    history_of: Tensor | None = None  # [S] int64, the history of each state; None = its own, H = S
 
     def select(self, rows: Tensor | None) -> "AMENState":
         if rows is None:
             return self
-        user, history, mask = (t.index_select(0, rows) for t in (self.user, self.history, self.mask))
-        return AMENState(user, history, mask, self.moveline.select(rows))
+        of = rows if self.history_of is None else self.history_of.index_select(0, rows)
+        user, moveline = self.user.index_select(0, rows), self.moveline.select(rows)
+        return AMENState(user, self.history, self.mask, moveline, of)
 
 
 class Target(NamedTuple):
