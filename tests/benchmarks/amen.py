@@ -40,6 +40,15 @@ def samples(batch) -> int:
     return int((~batch[ADDED]).sum()) if ADDED in batch else len(batch["label"])
 
 
+def stage_2(dataset: str):
+    """Config, training loader with flows attached, and the model as stage 2 finds it."""
+    config, loader, model = prepare("AMEN", dataset)
+    model.start_finetune()
+    rows = len(loader.dataset.event_log.position)
+    loader.attach(FLOW, torch.randn(rows, config["flow_len"], config["hidden_size"]).half())
+    return config, loader, model
+
+
 def main() -> None:
     options = parse_options(__doc__)
 
@@ -50,10 +59,7 @@ def main() -> None:
     sides["AMEN stage 1 (cuts)"] = training(
         amen.generator, config, windows, lambda batch: int(batch[CUT_MASK].sum()), options.steps
     )
-    _, _, second = prepare("AMEN", options.dataset)
-    second.start_finetune()
-    rows = len(loader.dataset.event_log.position)
-    loader.attach(FLOW, torch.randn(rows, config["flow_len"], config["hidden_size"]).half())
+    config, loader, second = stage_2(options.dataset)
     sides["AMEN stage 2"] = training(second, config, loader, samples, options.steps)
 
     rates = interleaved(sides)

@@ -43,15 +43,21 @@ def machine() -> dict:
 def publish(title: str, header: list[str], rows: list[list], out: str | None) -> None:
     """Prints a markdown table and writes the same as JSON to ``out`` when it is given."""
     facts = machine()
-    print(f"\n### {title}\n")
-    print(f"{facts['cpu']}, {facts['threads']} threads, torch {facts['torch']}, Python {facts['python']}\n")
-    print("| " + " | ".join(header) + " |")
-    print("|" + "---|" * len(header))
-    for row in rows:
-        print("| " + " | ".join(_cell(value) for value in row) + " |")
+    print(markdown(title, header, rows))
+    print(f"{facts['cpu']}, {facts['threads']} threads, torch {facts['torch']}, Python {facts['python']}")
     if out:
         table = {"title": title, "machine": facts, "header": header, "rows": rows}
         Path(out).write_text(json.dumps(table, indent=2) + "\n")
+
+
+def markdown(title: str, header: list[str], rows: list[list]) -> str:
+    """A heading and a table."""
+    lines = [f"\n### {title}\n", _line(header), "|" + "---|" * len(header), *map(_line, rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: list) -> str:
+    return "| " + " | ".join(map(_cell, cells)) + " |"
 
 
 def _cell(value) -> str:
