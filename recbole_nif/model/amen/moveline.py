@@ -16,6 +16,7 @@ from recbole_nif.data.fields import (
     MOVELINE_ITEM,
     MOVELINE_SCENE,
 )
+from recbole_nif.model.layers.dropout import Dropout
 from recbole_nif.model.layers.embedding import SetEmbedding
 from recbole_nif.model.layers.transformer import CausalEncoder
 
@@ -106,7 +107,7 @@ class MovelineEncoder(nn.Module):
     ):
         super().__init__()
         self.events = events
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.sequence = (
             CausalEncoder(width=width, length=length, n_layers=n_layers, n_heads=n_heads, dropout=dropout)
             if encoder == "transformer"

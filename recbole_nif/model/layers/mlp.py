@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from recbole_nif.errors import UserError
+from recbole_nif.model.layers.dropout import Dropout
 
 POINTWISE = {
     "relu": nn.ReLU,
@@ -114,7 +115,7 @@ class MLP(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList()
         for size in hidden_sizes:
-            self.layers += [nn.Dropout(dropout), nn.Linear(input_size, size)]
+            self.layers += [Dropout(dropout), nn.Linear(input_size, size)]
             if batch_norm:
                 self.layers.append(nn.BatchNorm1d(size))
             self.layers.append(make_activation(activation, size))

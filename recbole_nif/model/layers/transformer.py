@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_nif.model.layers.dropout import Dropout
+
 
 class Attention(nn.Module):
     """Multi-head attention whose keys and values are computed apart from the queries.
@@ -65,7 +67,7 @@ class FeedForward(nn.Sequential):
             nn.Linear(width, 4 * width),
             nn.GELU(),
             nn.Linear(4 * width, width),
-            nn.Dropout(dropout),
+            Dropout(dropout),
         )
 
 
@@ -97,7 +99,7 @@ class EncoderLayer(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.attention = Attention(width=width, n_heads=n_heads)
         self.feed_forward = FeedForward(width=width, dropout=dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x: [N, n, d]; mask: see :class:`Attention` -> [N, n, d]."""
@@ -142,7 +144,7 @@ class DecoderLayer(nn.Module):
         self.cross_norm = nn.LayerNorm(width)
         self.cross_attention = Attention(width=width, n_heads=n_heads)
         self.feed_forward = FeedForward(width=width, dropout=dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, self_mask: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
         """x: [G, q, d]; memory: keys and values [G, 2, H, n, d/H]; masks: see :meth:`SlotDecoder.forward`."""
