@@ -1,11 +1,6 @@
 """What the README shows is run, or at least understood, by what it describes."""
 
-import os
 import re
-import shlex
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -17,31 +12,18 @@ from recbole_nif.config import NIFConfig
 from recbole_nif.resources import dataset_configs_dir
 from recbole_nif.sweep.command import parse as parse_sweep
 from recbole_nif.sweep.sweep_file import find_sweep, read_sweep
+from tests.documents import ROOT, blocks, dead_links, leads_somewhere, lines, options_of, run_python
 
-ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
-SNIPPETS = [text for language, text in BLOCKS if language == "python"]
-RUN_FILE, SWEEP_FILE = (text for language, text in BLOCKS if language == "yaml")
-COMMANDS = [line for language, text in BLOCKS if language == "bash" for line in text.splitlines()]
-
-
-def options_of(command: str) -> list[str] | None:
-    """The options that a shell line hands to our command line."""
-    words = shlex.split(command)
-    program = [index for index, word in enumerate(words) if word in ("recbole-nif", "run_recbole_nif.py")]
-    return words[program[-1] + 1 :] if program else None
+FILE = ROOT / "README.md"
+README = FILE.read_text(encoding="utf-8")
+SNIPPETS = [block.text for block in blocks(FILE) if block.language == "python"]
+RUN_FILE, SWEEP_FILE = (block.text for block in blocks(FILE) if block.language == "yaml")
+COMMANDS = [line for block in blocks(FILE) if block.language == "bash" for line in lines(block)]
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=[f"snippet {n}" for n in range(1, len(SNIPPETS) + 1)])
 def test_every_python_snippet_runs_and_prints_a_test_result(snippet, tmp_path):
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
-    (tmp_path / "snippet.py").write_text(snippet)
-    done = subprocess.run([sys.executable, "snippet.py"], **options)
-    assert done.returncode == 0, done.stderr
-    auc = re.search(r"'auc'[^\d]*(0\.\d+)", done.stdout, flags=re.IGNORECASE)
+    auc = re.search(r"'auc'[^\d]*(0\.\d+)", run_python(snippet, tmp_path), flags=re.IGNORECASE)
     assert auc and 0.5 < float(auc[1]) < 1
 
 
@@ -92,18 +74,12 @@ def test_the_table_of_datasets_is_complete():
     assert {name for name in names if f"`{name}`" not in README} == {"clicklog"}
 
 
-def test_links_to_files_and_headings_of_this_repository_lead_somewhere():
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
-    assert links
-    assert [link for link in links if not leads_somewhere(link)] == []
-    assert not leads_somewhere("results/README.md#no-such-heading") and not leads_somewhere("no-such-file.md")
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "results/README.md"])
+def test_links_to_files_and_headings_of_this_repository_lead_somewhere(name):
+    assert dead_links(ROOT / name) == []
 
 
-def leads_somewhere(link):
-    """Whether a relative link names a file that is there and, after #, a heading of it."""
-    path, _, anchor = link.partition("#")
-    file = ROOT / path if path else ROOT / "README.md"
-    if not anchor:
-        return file.exists()
-    headings = re.findall(r"^#+ (.+)$", file.read_text(), flags=re.MULTILINE)
-    return anchor in [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]
+def test_a_link_to_nothing_is_noticed():
+    assert leads_somewhere("results/README.md#speed", FILE) and leads_somewhere("docs/index.md", FILE)
+    assert not leads_somewhere("results/README.md#no-such-heading", FILE)
+    assert not leads_somewhere("no-such-file.md", FILE)
