@@ -31,17 +31,18 @@ def configuration():
 def test_a_page_runs_from_top_to_bottom_and_prints_what_it_shows(page, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    printed = ""
+    printed, same = "", without_numbers
     for block in blocks(page):
         if block.title:
             (tmp_path / block.title).write_text(block.text, encoding="utf-8")
         elif block.language == "python":
-            printed = run_python(block.text, tmp_path)
+            printed, same = run_python(block.text, tmp_path), without_numbers
         elif block.language == "bash":
             printed = "".join(run_line(line, tmp_path, capfd) for line in lines(block))
+            same = audited if "recbole-nif audit " in block.text else without_numbers
         elif block.language == "text":
-            there = set(map(without_numbers, printed.splitlines()))
-            assert [line for line in map(without_numbers, block.text.splitlines()) if line not in there] == []
+            there = set(map(same, printed.splitlines()))
+            assert [line for line in map(same, block.text.splitlines()) if line not in there] == []
 
 
 def run_line(line, folder, capfd):
@@ -68,6 +69,11 @@ def without_numbers(line):
     line = re.sub(r"\b\w+=\S+ ?", "", line)
     line = re.sub(r"[-+]?\d[\d,.]*(e[-+]\d+)?", "0", line)
     return re.sub(r" +", " ", re.sub(r"-+", "-", line)).strip()
+
+
+def audited(line):
+    """A line of an audit with its figures, but for those that a solver finds."""
+    return without_numbers(line) if "baseline" in line else " ".join(line.split())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
