@@ -1,0 +1,82 @@
+"""How time and memory of building a dataset grow with the log: generated logs of 1 and 10 million events.
+
+python -m tests.benchmarks.scaling [--events 1000000 10000000] [--out=FILE.json]
+
+Every log is built in a process of its own: files to the first training batch of AMEN. "linear" is the time
+per event beside that of the smallest log.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from tests.benchmarks.generated_log import GeneratedLog, atomic_settings
+from tests.benchmarks.timing import publish
+
+
+def measure(folder: Path) -> dict[str, float]:
+    """Seconds of every part and memory of one build."""
+    from recbole_nif.config import NIFConfig
+    from recbole_nif.data.dataloader import CTRDataLoader
+    from recbole_nif.data.dataset import CTRDataset
+
+    config = NIFConfig("AMEN", "generated", config_dict=atomic_settings(folder))
+    before, begin = psutil.Process().memory_info().rss, time.perf_counter()
+    dataset = CTRDataset(config)
+    loaded = time.perf_counter()
+    train = dataset.build()[0]
+    built = time.perf_counter()
+    next(iter(CTRDataLoader(config, train, "train", shuffle=True)))
+    end = time.perf_counter()
+    return {
+        "load_seconds": loaded - begin,
+        "build_seconds": built - loaded,
+        "first_batch_seconds": end - built,
+        "seconds": end - begin,
+        "peak_mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 1e6,
+        "resident_mb": (psutil.Process().memory_info().rss - before) / 1e6,
+        "log_mb": train.event_log.nbytes() / 1e6,
+    }
+
+
+def in_own_process(folder: Path) -> dict[str, float]:
+    command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.scaling", f"--measure={folder}"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, nargs="+", default=[1_000_000, 10_000_000])
+    parser.add_argument("--measure", type=Path)
+    parser.add_argument("--out")
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure(options.measure)))
+        return
+    rows, smallest = [], None
+    for events in options.events:
+        with tempfile.TemporaryDirectory() as folder:
+            written = GeneratedLog(events).write_atomic(Path(folder))
+            figures = in_own_process(Path(folder))
+        smallest = smallest or (figures["seconds"] / written, figures["peak_mb"] / written)
+        growth = [figures["seconds"] / written / smallest[0], figures["peak_mb"] / written / smallest[1]]
+        rows.append([f"{written:,}", *figures.values(), *growth])
+    header = [
+        "events", "load, s", "build, s", "first batch, s", "all, s", "peak, MB", "resident, MB", "log, MB",
+        "time per event, relative", "peak per event, relative",
+    ]  # fmt: skip
+    publish("Growth of a dataset's build", header, rows, options.out)
+
+
+if __name__ == "__main__":
+    main()
