@@ -90,7 +90,7 @@ class NIFConfig(Config):
         self._given |= {"model": resolved.full_name, "dataset": self.dataset}
         self.changed = changed_values(self._given, merge_layers(defaults))
         _refuse_unsupported(self._given)
-        if not self._given["source"]:
+        if not self._given["source"] and not self._given["stream_shards"]:
             _check_dataset(self.dataset, self._given["data_path"])
 
         self.final_config_dict = plain(self._given)

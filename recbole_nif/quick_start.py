@@ -11,8 +11,7 @@ from recbole.utils import init_seed
 
 from recbole_nif import compat
 from recbole_nif.config import NIFConfig
-from recbole_nif.data.dataloader import CTRDataLoader
-from recbole_nif.data.dataset import CTRDataset
+from recbole_nif.data.views import View, build_views, loader_of_view
 from recbole_nif.publish.tables import result_table
 from recbole_nif.results import METRICS, read_result, result_record
 from recbole_nif.run_folder import RunFolder
@@ -77,14 +76,13 @@ def run_recbole_nif(
 
 def _train_and_test(
     config: NIFConfig, clock: "Stopwatch", saved: bool, callback: Callable[[int, float], None] | None
-) -> tuple[list[CTRDataset], NIFTrainer]:
+) -> tuple[list[View], NIFTrainer]:
     """The run itself: the three views of the data, and the trainer with its reports and test scores."""
     init_seed(config["seed"], config["reproducibility"])
     with clock.part("data"):
-        views = CTRDataset(config).build()
-        train_data = CTRDataLoader(config, views[0], phase="train", shuffle=True)
-        valid_data = CTRDataLoader(config, views[1], phase="valid")
-        test_data = CTRDataLoader(config, views[2], phase="test")
+        views = build_views(config)
+        phases = ("train", "valid", "test")
+        train_data, valid_data, test_data = map(loader_of_view, [config] * 3, views, phases)
     logger.info(views[0])
 
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])

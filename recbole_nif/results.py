@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from recbole_nif.data.sources import read_source
+from recbole_nif.data.stream.dataset import StreamedLog
 from recbole_nif.errors import UserError
 from recbole_nif.evaluation.scoring import evaluate_item_rate, evaluate_item_user_recent
 from recbole_nif.run_folder import environment, peak_memory
@@ -30,7 +31,7 @@ def result_record(config, views: Sequence, trainer, durations: Mapping[str, floa
     """
     train, valid, test = views
     evaluation = trainer.evaluation
-    clicks = sum(float(view.inter_feat[view.label_field].sum()) for view in views)
+    clicks = sum(view.n_clicks() for view in views)
     return {
         "schema": SCHEMA,
         "model": config["model_name"],
@@ -74,8 +75,8 @@ def result_record(config, views: Sequence, trainer, durations: Mapping[str, floa
 
 
 def _baselines(train, valid, test, config) -> dict:
-    """What no model may do worse than, on the test rows."""
-    if not len(test):
+    """What no model may do worse than, on the test rows; of a streamed log it is not computed."""
+    if not len(test) or isinstance(test, StreamedLog):
         return {"item_rate": None, "item_user_recent": None}
     return {
         "item_rate": evaluate_item_rate(train, test, config).record(),

@@ -58,14 +58,7 @@ class CTRDataLoader:
         return len(self._order()) if self.world_size > 1 else len(self.rows)
 
     def __len__(self) -> int:
-        return len(self._cut(self.sample_size))
-
-    def _cut(self, n_rows: int) -> list[slice]:
-        """Where each batch begins and ends. No training batch has one row, which batch norm cannot bear."""
-        ends = list(range(self.batch_size, n_rows, self.batch_size)) + [n_rows]
-        if self.phase == "train" and len(ends) > 1 and n_rows - ends[-2] == 1:
-            del ends[-2]
-        return [slice(begin, end) for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
+        return len(cut_batches(self.sample_size, self.batch_size, self.phase))
 
     def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
         """Chooses the order and the pairs of the next iteration, which begins at batch ``first_batch``."""
@@ -80,13 +73,16 @@ class CTRDataLoader:
         return MovelineWindows(self._dataset, seed=self.config["seed"], **options)
 
     def __iter__(self):
-        order = self._order()
-        batches = _Batches(self, order, None if self._sampler is None else self._sampler.draw(self.epoch))
         workers = self.config["worker"] or 0
         loader = DataLoader(
-            batches, batch_size=None, shuffle=False, num_workers=workers, collate_fn=_unchanged
+            self.batches(), batch_size=None, shuffle=False, num_workers=workers, collate_fn=_unchanged
         )
         return iter(loader)
+
+    def batches(self) -> EpochBatches:
+        """The batches of the next iteration by number, for whoever reads them in this process."""
+        drawn = None if self._sampler is None else self._sampler.draw(self.epoch)
+        return EpochBatches(self, self._order(), drawn)
 
     def _order(self) -> Tensor:
         if not self.shuffle:
@@ -143,18 +139,26 @@ class CTRDataLoader:
         return batch
 
 
-class _Batches(TorchDataset):
+class EpochBatches(TorchDataset):
     """Random access to an epoch's batches, so that worker processes can share them out."""
 
     def __init__(self, loader: CTRDataLoader, order: Tensor, drawn: Tensor | None):
         self.loader, self.order, self.drawn = loader, order, drawn
-        self.slices = loader._cut(len(order))[loader.first_batch :]
+        self.slices = cut_batches(len(order), loader.batch_size, loader.phase)[loader.first_batch :]
 
     def __len__(self) -> int:
         return len(self.slices)
 
     def __getitem__(self, number: int) -> Interaction:
         return self.loader._read(self.order[self.slices[number]], self.drawn)
+
+
+def cut_batches(n_rows: int, size: int, phase: str) -> list[slice]:
+    """Where each batch begins and ends. No training batch has one row, which batch norm cannot bear."""
+    ends = list(range(size, n_rows, size)) + [n_rows]
+    if phase == "train" and len(ends) > 1 and n_rows - ends[-2] == 1:
+        del ends[-2]
+    return [slice(begin, end) for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def _shuffle_in_groups(window: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

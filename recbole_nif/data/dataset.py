@@ -23,6 +23,7 @@ from recbole_nif.data.event_log import EventLog
 from recbole_nif.data.log_builder import LogColumns, build_log
 from recbole_nif.data.named_columns import check_columns, check_files
 from recbole_nif.data.needs import Needs
+from recbole_nif.data.rows import RowReader
 from recbole_nif.data.scenes import SceneVocabulary
 from recbole_nif.data.sources import ensure_dataset, filters_as_shipped, verify_counts
 from recbole_nif.data.splits import split_dataset
@@ -35,7 +36,7 @@ RECBOLE_DATASET = str(Path("recbole", "data", "dataset", "dataset.py"))
 logger = logging.getLogger(__name__)
 
 
-class CTRDataset(Dataset):
+class CTRDataset(RowReader, Dataset):
     """A RecBole dataset for CTR models on one shared :class:`EventLog`.
 
     After :meth:`build`:
@@ -190,6 +191,10 @@ class CTRDataset(Dataset):
             self._made["semantic_ids"] = semantic_ids_of(self.config, self)
         return self._made["semantic_ids"]
 
+    def n_clicks(self) -> int:
+        """Clicked rows of this view."""
+        return int(self.inter_feat[self.label_field].sum())
+
     def fingerprint(self) -> int:
         """A checksum of log, training rows and semantic IDs, by which a resumed run knows its data again."""
         log, checksum = self.event_log, 0
@@ -232,32 +237,6 @@ class CTRDataset(Dataset):
             view.inter_feat = view._rows_of(self.inter_feat[fields.ROW_ID])
         view.history = history.HistoryReader(view)
         return view
-
-    # -- reading
-
-    def __getitem__(self, index, join: bool = True) -> Interaction:
-        """The rows of this view at ``index`` with joined features and the fields that the model needs."""
-        index = torch.as_tensor(index) if not isinstance(index, slice) else torch.arange(len(self))[index]
-        rows = self.inter_feat[fields.ROW_ID][index.reshape(-1)]
-        return self.read(rows) if join else self._rows_of(rows)
-
-    def read(self, rows: Tensor) -> Interaction:
-        """A batch of rows by row id: features of user, item and context, and histories.
-
-        rows: [B] int64.
-        """
-        batch = self._rows_of(rows)
-        for feature, key in ((self.user_feat, self.uid_field), (self.item_feat, self.iid_field)):
-            if feature is not None:
-                ids = batch[key]
-                for name in feature.columns:
-                    batch[name] = feature[name].index_select(0, ids)
-        self.history.add(batch, rows)
-        return batch
-
-    def _rows_of(self, rows: Tensor) -> Interaction:
-        source = getattr(self, "all_rows", self.inter_feat)
-        return Interaction({name: source[name].index_select(0, rows) for name in source.columns})
 
 
 def _raised_on_purpose(error: ValueError) -> bool:

@@ -26,7 +26,8 @@ class EventTable:
     """Unsorted columns of N events, as read; ``label`` and ``row_id`` are -1 for unlabelled events.
 
     user, item, scene, behavior, label, row_id: integer [N]; timestamp: integer or float seconds [N];
-    rating: float [N]; item_rank: [number of items], the order of item tokens inside one timestamp.
+    rating: float [N]; item_rank: [number of items], the order of item tokens inside one timestamp, or None
+    for events that are in the log's order already.
     """
 
     user: np.ndarray
@@ -37,7 +38,13 @@ class EventTable:
     scene: np.ndarray
     behavior: np.ndarray
     row_id: np.ndarray
-    item_rank: np.ndarray
+    item_rank: np.ndarray | None
+
+    def order(self) -> np.ndarray:
+        """The permutation that sorts the events by (user, timestamp, item token, file order), [N]."""
+        if self.item_rank is None:
+            return np.arange(len(self.user))
+        return np.lexsort((self.row_id, self.item_rank[self.item], self.timestamp, self.user))
 
 
 @dataclass(frozen=True)
@@ -93,8 +100,7 @@ class EventLog:
             n_users: number of user ids including padding.
             strict: whether events that share a row's timestamp stay unseen by it.
         """
-        rank = events.item_rank[events.item]
-        order = np.lexsort((events.row_id, rank, events.timestamp, events.user))
+        order = events.order()
         user, time = events.user[order], events.timestamp[order]
         n = len(order)
         first_of_user = np.ones(n, dtype=bool)

@@ -22,7 +22,10 @@ KINDS = ("auto", "memory", "memmap", "none")
 
 
 def caches_flows(config, model: nn.Module) -> bool:
-    """Whether ``model`` reads the flow of a frozen generator and ``flow_cache`` lets it be stored."""
+    """Whether ``model`` reads the flow of a frozen generator and ``flow_cache`` lets it be stored.
+
+    Flows of a streamed log are not: they take more room than its events.
+    """
     kind = config["flow_cache"] or "auto"
     if kind not in KINDS:
         raise UserError(f"flow_cache is {kind!r}: use one of {', '.join(KINDS)}.")
@@ -30,7 +33,8 @@ def caches_flows(config, model: nn.Module) -> bool:
     frozen = generator is not None and not any(
         parameter.requires_grad for parameter in generator.parameters()
     )
-    return frozen and kind != "none" and config["use_nif"] is not False
+    stored = kind != "none" and not config["stream_shards"]
+    return frozen and stored and config["use_nif"] is not False
 
 
 class FlowCache:

@@ -13,6 +13,7 @@ from torch import nn
 
 from recbole_nif.data.dataloader import CTRDataLoader
 from recbole_nif.data.fields import ROW_ID
+from recbole_nif.data.stream.loader import StreamLoader
 from recbole_nif.errors import UserError
 from recbole_nif.evaluation.code_probe import probe_codes
 from recbole_nif.evaluation.scored_rows import ScoredRows
@@ -132,7 +133,8 @@ class NIFTrainer(Trainer):
             return None
         if load_best_model:
             self._load(model_file or self.saved_model_file)
-        loader = CTRDataLoader(self.config, eval_data._dataset, phase="test")
+        streamed = isinstance(eval_data, StreamLoader)
+        loader = eval_data if streamed else CTRDataLoader(self.config, eval_data._dataset, phase="test")
         started = time.perf_counter()
         if self.flows is not None:
             self.flows.attach(loader, self.model.generator)
@@ -156,7 +158,7 @@ class NIFTrainer(Trainer):
 
     def _loader(self, data, phase: str) -> CTRDataLoader:
         """Our loader over the same rows; RecBole's loaders know no histories and no pairs."""
-        if isinstance(data, CTRDataLoader):
+        if isinstance(data, CTRDataLoader | StreamLoader):
             return data
         return CTRDataLoader(self.config, data._dataset, phase=phase, shuffle=phase == "train")
 
