@@ -21,7 +21,8 @@ LIMITS: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         "pretrain_eval_rows", "tsp_neighbors", "click_horizon", "code_levels", "codebook_size",
         "collision_codes",
         "rqvae_steps", "rqvae_pca_size", "rqvae_code_dim", "head_size", "inner_size", "attention_heads",
-        "beam_width", "encoder_layers", "decoder_layers", "history_stride", "cross_rank", "stream_buffer", "stream_eval_shards",
+        "beam_width", "encoder_layers", "decoder_layers", "history_stride", "cross_rank", "stream_buffer",
+        "stream_eval_shards",
     )),
     ("at least 2", lambda value: value >= 2, ("cross_fit_folds",)),
     ("at least 0", lambda value: value >= 0, (

@@ -51,7 +51,6 @@ def main(argv: Sequence[str]) -> int:
     views = CTRDataset(NIFConfig(READER, dataset, argv=settings)).build()
     manifest = write_shards(views, options.to, options.shards)
     events = sum(shard.events for shard in manifest.shards)
-    print(
-        f"{events:,} events of {manifest.n_users - 1:,} users in {len(manifest.shards)} shards: {options.to}"
-    )
+    users, shards = manifest.n_users - 1, len(manifest.shards)
+    print(f"{events:,} events of {users:,} users in {shards} shards: {options.to}")
     return 0

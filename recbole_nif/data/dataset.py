@@ -18,6 +18,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource
 from torch import Tensor
 
+from recbole_nif import compat
 from recbole_nif.data import fields, history
 from recbole_nif.data.event_log import EventLog
 from recbole_nif.data.log_builder import LogColumns, build_log
@@ -101,7 +102,8 @@ class CTRDataset(RowReader, Dataset):
         file.require(load_col or (), "load_col")
         file.check_lines()
         try:
-            frame = super()._load_feat(filepath, source)
+            with compat.c_engine():
+                frame = super()._load_feat(filepath, source)
         except ValueError as error:
             raise file.unreadable(error) from error
         if frame is not None:

@@ -138,8 +138,8 @@ def load_data_and_model(path: str | Path, argv: Sequence[str] = ()) -> tuple:
     config = NIFConfig(config_dict=settings, argv=argv)
     if config["stream_shards"]:
         raise UserError(
-            f"{path} was trained on the shards in {config['stream_shards']}: give --stream_shards=null to read "
-            "its dataset into memory instead."
+            f"{path} was trained on the shards in {config['stream_shards']}: give --stream_shards=null to "
+            "read its dataset into memory instead."
         )
     init_seed(config["seed"], config["reproducibility"])
     dataset = CTRDataset(config)

@@ -1,1 +1,1 @@
-"""Logs that do not fit into memory: Parquet shards by user, and training that reads a few of them at a time."""
+"""Logs that do not fit into memory: Parquet shards by user, of which training reads a few at a time."""

@@ -51,8 +51,8 @@ class StreamLoader:
             self.shards = self.shards[: config["stream_eval_shards"]]
         if len(self.shards) < self.world_size:
             raise UserError(
-                f"{dataset.folder} has {len(self.shards)} shards to {phase} on for {self.world_size} processes: "
-                "write more of them, or start fewer processes."
+                f"{dataset.folder} has {len(self.shards)} shards for the {phase} phase of {self.world_size} "
+                "processes: write more of them, or start fewer processes."
             )
         self._rows = [shard.rows[SPLITS.index(dataset.split)] for shard in self.shards]
 

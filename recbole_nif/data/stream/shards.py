@@ -1,9 +1,9 @@
 """A folder of Parquet shards: what lies in it, and how it is written and read.
 
-    manifest.json      format, fields, the settings that made it, and for every shard its users, events and rows
-    vocabulary.npz     scenes, features of items and users, training clicks by item: what is known of ids
+    manifest.json           fields, the settings that made it, and for every shard its users, events and rows
+    vocabulary.npz          what is known of ids: scenes, features of items and users, training clicks
     tokens/FIELD.parquet    the token of every id of a field, in order
-    00000.parquet …    events of whole users, sorted as in an :class:`EventLog`
+    00000.parquet …         events of whole users, sorted as in an :class:`EventLog`
 
 Columns of a shard: user, item, timestamp, label, rating, scene, behavior as in :class:`EventTable`; ``split``
 (0 training, 1 validation, 2 test, -1 an event that is no sample); ``row_id``, the sample's number in the
@@ -79,7 +79,7 @@ class Manifest:
             record = json.loads(path.read_text(encoding="utf-8"))
         except OSError:
             raise UserError(
-                f"{path} cannot be read: stream_shards must name a folder that recbole-nif shards has finished."
+                f"{path} cannot be read: stream_shards names a folder that recbole-nif shards has written."
             ) from None
         except ValueError:
             raise UserError(f"{path} is not JSON: write the shards again.") from None
@@ -123,13 +123,8 @@ class ShardWriter:
         file = f"{len(self.shards):05d}.parquet"
         arrays = {name: _arrow(np.ascontiguousarray(values)) for name, values in columns.items()}
         with written_whole(self.folder / file) as temporary:
-            self._parquet.write_table(
-                pa.table(arrays),
-                temporary,
-                compression="zstd",
-                row_group_size=ROW_GROUP,
-                use_dictionary=False,
-            )
+            table, options = pa.table(arrays), {"compression": "zstd", "use_dictionary": False}
+            self._parquet.write_table(table, temporary, row_group_size=ROW_GROUP, **options)
         user, label, split = columns["user"], columns["label"], columns["split"]
         parts = [split == number for number in range(len(SPLITS))]
         self.shards.append(

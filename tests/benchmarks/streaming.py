@@ -1,0 +1,197 @@
+"""AMEN trained, both stages, on a log that does not fit into the memory it is given.
+
+python -m tests.benchmarks.streaming [--events 8000000] [--memory_mb 550] [--folder=FOLDER] [--out=FILE.json]
+
+Three processes: one writes a generated log as shards, without ever holding more than a block of users. One
+streams it through a whole run of a small AMEN: its data segment (RLIMIT_DATA: what it allocates) may grow by
+no more than ``memory_mb`` beyond what it has after its imports. The third, with the same limit, tries to hold
+the same shards as one log in memory, by the same code, and is expected to fail.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from tests.benchmarks.generated_log import GeneratedLog
+from tests.benchmarks.timing import publish
+
+SPLIT = (0.9, 0.05)  # of a user's rows, by time: training, validation; the rest is for tests
+SMALL = {
+    "embedding_size": 4, "hidden_size": 8, "n_heads": 1, "n_layers": 1, "mlp_hidden_size": [16],
+    "cross_layers": 1, "cross_rank": 4, "attention_mlp_hidden_size": [8], "use_item_space": False,
+    "moveline_length": 32, "MAX_ITEM_LIST_LENGTH": 8, "flow_len": 2, "nce_in_batch": 128, "nce_uniform": 32,
+    "lambda_click": 0.0, "stage1_item_vectors": "none", "pretrain_epochs": 1, "epochs": 1, "ema_decay": 0,
+    "train_batch_size": 8192, "eval_batch_size": 16384, "pretrain_batch_size": 512, "rows_per_window": 16,
+    "pretrain_eval_rows": 2000,
+}  # fmt: skip
+
+
+def write(log: GeneratedLog, folder: Path) -> dict:
+    """Writes ``log`` as shards, one per block of users."""
+    from recbole_nif.data.stream.shards import FieldInfo, Manifest, ShardWriter
+
+    writer, first_row = ShardWriter(folder, log.items + 1), 0
+    for block in log.blocks():
+        user, size = block["user_id"], len(block["user_id"])
+        starts = np.flatnonzero(np.diff(user, prepend=-1))
+        count = np.diff(np.append(starts, size))
+        place = (np.arange(size) - np.repeat(starts, count)) / np.repeat(count, count)
+        writer.add(
+            {
+                "user": user,
+                "item": block["item_id"],
+                "timestamp": block["timestamp"],
+                "label": block["label"],
+                "rating": block["label"].astype(np.float32),
+                "scene": 1 + block["item_id"] % log.categories,
+                "behavior": 1 + block["label"].astype(np.int16),
+                "split": np.searchsorted(np.cumsum(SPLIT), place, side="right").astype(np.int8),
+                "row_id": first_row + np.arange(size),
+            }
+        )
+        first_row += size
+    users, items, scenes = log.users + 1, log.items + 1, log.categories + 1
+    item = np.arange(items)
+    category = (1 + item % log.categories) * (item > 0)
+    fields = (
+        FieldInfo("user_id", "token", "user_id", users),
+        FieldInfo("item_id", "token", "item_id", items),
+        FieldInfo("label", "float", "inter", 1),
+        FieldInfo("category", "token", "item", scenes),
+    )
+    vocabulary = {
+        "scene_members": np.arange(scenes)[:, None],
+        "clicked_behaviors": np.array([False, False, True]),
+        "item_scene": category,
+        "item:item_id": item,
+        "item:category": category,
+    }
+    writer.close(Manifest("generated", users, items, scenes, 3, {}, fields), vocabulary, {})
+    return {"events": first_row, "shards": len(writer.shards)}
+
+
+def limited(memory_mb: int) -> float:
+    """Lets this process allocate ``memory_mb`` more than it has now; returns what it had, in MB."""
+    had = int(_status("VmData")) * 1024
+    resource.setrlimit(resource.RLIMIT_DATA, (had + memory_mb * 2**20,) * 2)
+    return had / 2**20
+
+
+def stream(folder: Path, memory_mb: int) -> dict:
+    """Trains AMEN under the limit."""
+    from recbole_nif.quick_start import run_recbole_nif
+
+    _warm_up()
+    had, resident = limited(memory_mb), _status("VmRSS") / 1024
+    with tempfile.TemporaryDirectory() as runs:
+        settings = {**SMALL, "stream_shards": str(folder), "checkpoint_dir": runs, "device": "cpu"}
+        settings |= {"show_progress": False, "tensorboard": False, "stream_eval_shards": 2}
+        begin = time.perf_counter()
+        run = run_recbole_nif("AMEN", "generated", config_dict=settings)
+        seconds = time.perf_counter() - begin
+        record = json.loads(Path(run["run_dir"], "result.json").read_text())
+    return {
+        "seconds": seconds,
+        "data_before_mb": had,
+        "rss_before_mb": resident,
+        "rss_peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "rows_per_second": {stage["name"]: stage["rows_per_second"] for stage in record["stages"]},
+        "test": record["test"],
+    }
+
+
+def hold(folder: Path, memory_mb: int) -> dict:
+    """Reads all shards as one chunk, under the limit if there is one (0 = none)."""
+    from recbole_nif.data.stream.chunks import read_chunk
+    from recbole_nif.data.stream.shards import Manifest
+
+    _warm_up()
+    before, begin = _status("VmRSS") / 1024, time.perf_counter()
+    if memory_mb:
+        limited(memory_mb)
+    try:
+        files = [shard.file for shard in Manifest.read(folder).shards]
+        chunk = read_chunk(folder, files, strict=True)
+    except (MemoryError, RuntimeError) as error:  # torch says RuntimeError when an allocation fails
+        return {"error": f"{type(error).__name__}: {error}"}
+    rows = [chunk.user, chunk.split, chunk.source_row]
+    return {
+        "log_mb": (chunk.log.nbytes() + sum(column.nbytes for column in rows)) / 2**20,
+        "rss_grown_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before,
+        "seconds": time.perf_counter() - begin,
+    }
+
+
+def _warm_up() -> None:
+    """Imports what a run imports, so that the limit is about data."""
+    import pyarrow.parquet  # noqa: F401
+    import torch
+
+    import recbole_nif.quick_start  # noqa: F401
+
+    torch.ones(8, 8) @ torch.ones(8, 8)
+
+
+def _status(key: str) -> float:
+    """A line of /proc/self/status, in KiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return float(next(line.split()[1] for line in lines if line.startswith(f"{key}:")))
+
+
+def in_own_process(step: str, folder: Path, options: argparse.Namespace, memory_mb: int = 0) -> dict:
+    command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.streaming", f"--step={step}"]
+    command += [f"--folder={folder}", f"--events={options.events}", f"--memory_mb={memory_mb}"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=8_000_000)
+    parser.add_argument("--memory_mb", type=int, default=550)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--step", choices=["write", "stream", "hold"])
+    parser.add_argument("--out")
+    options = parser.parse_args()
+    if options.step == "write":
+        print(json.dumps(write(GeneratedLog(options.events), options.folder)))
+    elif options.step:
+        print(json.dumps({"stream": stream, "hold": hold}[options.step](options.folder, options.memory_mb)))
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            compare(options, options.folder or Path(temporary, "shards"))
+
+
+def compare(options: argparse.Namespace, folder: Path) -> None:
+    written = in_own_process("write", folder, options)
+    free = in_own_process("hold", folder, options)
+    held = in_own_process("hold", folder, options, options.memory_mb)
+    streamed = in_own_process("stream", folder, options, options.memory_mb)
+    rows = [
+        ["events", written["events"]],
+        ["shards", written["shards"]],
+        ["log in memory, MB", free["log_mb"]],
+        ["memory to build it, MB", free["rss_grown_mb"]],
+        ["memory given beyond imports, MB", options.memory_mb],
+        ["whole log under the limit", held.get("error", "fits")],
+        ["streamed: resident memory after imports, MB", streamed["rss_before_mb"]],
+        ["streamed: peak resident memory, MB", streamed["rss_peak_mb"]],
+        ["streamed: grown by, MB", streamed["rss_peak_mb"] - streamed["rss_before_mb"]],
+        *[[f"{name}, per second", rate] for name, rate in streamed["rows_per_second"].items()],
+        ["test AUC", f"{streamed['test']['auc']:.4f}"],
+        ["seconds of the run", streamed["seconds"]],
+    ]
+    publish("AMEN streamed from shards", ["what", "value"], rows, options.out)
+
+
+if __name__ == "__main__":
+    main()
