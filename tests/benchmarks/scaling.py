@@ -72,8 +72,8 @@ def main() -> None:
         growth = [figures["seconds"] / written / smallest[0], figures["peak_mb"] / written / smallest[1]]
         rows.append([f"{written:,}", *figures.values(), *growth])
     header = [
-        "events", "load, s", "build, s", "first batch, s", "all, s", "peak, MB", "resident, MB", "log, MB",
-        "time per event, relative", "peak per event, relative",
+        "events", "load, CPU s", "build, CPU s", "first batch, CPU s", "all, CPU s",
+        "peak, MB", "resident, MB", "log, MB", "time per event, relative", "peak per event, relative",
     ]  # fmt: skip
     publish("Growth of a dataset's build", header, rows, options.out)
 
