@@ -1,9 +1,13 @@
 """Logs in shards: what a stream yields, against the same data in memory."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from recbole_nif import run_recbole_nif
 from recbole_nif.cli import main
 from recbole_nif.data.dataset import CTRDataset
 from recbole_nif.data.fields import ROW_ID
@@ -12,6 +16,7 @@ from recbole_nif.data.stream.loader import StreamLoader
 from recbole_nif.data.stream.write import write_shards
 from recbole_nif.data.views import build_views, loader_of_view
 from recbole_nif.errors import UserError
+from recbole_nif.trainer.engine import Engine
 from tests.toy import toy_config, write_toy
 
 pytest.importorskip("pyarrow")
@@ -185,9 +190,51 @@ def test_the_command_writes_shards_and_refuses_a_folder_with_files(tmp_path, cap
     assert "not empty" in capsys.readouterr().err
 
 
-def test_amen_trains_both_stages_on_a_stream_and_resumes_nothing_in_memory(shards):
-    from recbole_nif import run_recbole_nif
+SMALL = {"epochs": 1, "hidden_size": 8, "mlp_hidden_size": [8], "pretrain_epochs": 1, "save_step": 1}
 
-    config = stream_config(shards[0], pretrain_epochs=1, epochs=1, hidden_size=8, mlp_hidden_size=[8])
+
+def test_amen_trains_both_stages_on_a_stream(shards):
+    config = stream_config(shards[0], **SMALL)
     result = run_recbole_nif(config_dict=config.resolved())
+    record = json.loads(Path(result["run_dir"], "result.json").read_text())
+    assert [stage["name"] for stage in record["stages"]] == ["pretrain", "finetune"]
     assert 0 <= result["test_result"]["auc"] <= 1
+    assert record["rows"]["train"] == len(shards[1][0])
+
+
+def test_a_run_on_one_chunk_ends_with_the_digits_of_the_run_in_memory(shards, tmp_path):
+    folder, views = shards
+    write_shards(views, tmp_path / "one", 1)
+    settings = {"epochs": 2, "dropout_prob": 0.0, "mlp_hidden_size": [8]}
+    results = [
+        run_recbole_nif(config_dict=toy_config(folder, "NIFDIN", **settings, **more).resolved())
+        for more in ({"history": "all_with_label"}, AMEN | {"stream_shards": str(tmp_path / "one")})
+    ]
+    assert results[0]["test_result"] == results[1]["test_result"]
+    assert results[0]["best_valid_result"] == results[1]["best_valid_result"]
+
+
+class Stopped(Exception):
+    """Ends a run as a kill would, after its last save."""
+
+
+def test_a_run_that_is_killed_inside_a_chunk_goes_on_to_the_same_digits(shards, monkeypatch):
+    folder = shards[0]
+    whole = run_recbole_nif(config_dict=stream_config(folder, **SMALL).resolved())
+    steps, step = [], Engine.step
+
+    def stopping(engine, batch):
+        steps.append(batch)
+        if len(steps) == 7:  # in the middle of stage 2
+            raise Stopped
+        return step(engine, batch)
+
+    monkeypatch.setattr(Engine, "step", stopping)
+    killed = str(folder / "killed")
+    with pytest.raises(Stopped):
+        run_recbole_nif(config_dict=stream_config(folder, run_dir=killed, **SMALL).resolved())
+    monkeypatch.undo()
+    resumed = run_recbole_nif(argv=[f"--resume={killed}"])
+    record = json.loads(Path(killed, "result.json").read_text())
+    assert record["stages"][-1]["resumed"]
+    assert resumed["test_result"] == whole["test_result"]
