@@ -41,7 +41,7 @@ class KernelCounter(TorchDispatchMode):
 
 
 def training_costs(module, batch, rows: int) -> dict[str, float]:
-    """Kernels of a step on ``batch``; its FLOPs, kept bytes and CPU seconds per row, of which it has ``rows``."""
+    """Kernels of a step on ``batch``; its FLOPs, kept bytes and CPU seconds by its ``rows``."""
     module.train()
     sum(module.loss_terms(batch).values()).backward()  # allocations of a first step
     kept: dict[int, int] = {}

@@ -7,6 +7,7 @@ import types
 
 import pandas
 import pytest
+import recbole.data.dataset.dataset
 import torch
 from recbole.data.dataset import Dataset
 
@@ -117,3 +118,26 @@ def test_anomaly_mode_that_an_earlier_import_left_on_is_undone_once_only():
         "torch.autograd.set_detect_anomaly(True); compat.apply(); assert torch.is_anomaly_enabled()"
     )
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", code]).returncode == 0
+
+
+def test_recboles_files_are_read_by_the_c_engine_with_the_numbers_of_python(tmp_path, monkeypatch):
+    texts = ["0.1", "978300760.123456", "1e-310", "2.2250738585072011e-308", "179769313486231570e291", "7"]
+    path = tmp_path / "toy.inter"
+    path.write_text("time:float\ttoken:token\n" + "".join(f"{text}\t007\n" for text in texts))
+    used = []
+    read_csv = pandas.read_csv
+    monkeypatch.setattr(pandas, "read_csv", lambda *a, **k: used.append(k["engine"]) or read_csv(*a, **k))
+    kinds = {"time:float": "float64", "token:token": str}
+    with compat.c_engine():
+        frame = recbole.data.dataset.dataset.pd.read_csv(path, delimiter="\t", dtype=kinds, engine="python")
+    assert frame["time:float"].tolist() == [float(text) for text in texts]
+    assert frame["token:token"].tolist() == ["007"] * len(texts)
+    assert used == ["c"] and recbole.data.dataset.dataset.pd is pandas
+
+
+def test_a_separator_of_several_characters_is_left_to_the_python_engine(tmp_path):
+    path = tmp_path / "toy.inter"
+    path.write_text("a:token::b:token\n1::2\n")
+    with compat.c_engine():
+        frame = recbole.data.dataset.dataset.pd.read_csv(path, delimiter="::", engine="python")
+    assert frame.to_numpy().tolist() == [[1, 2]]

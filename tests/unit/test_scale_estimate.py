@@ -8,9 +8,12 @@ from tests.benchmarks import scale_estimate as scale
 
 COSTS = {
     "batch_rows": 1000,
-    "stage_1": {"flops": 67e5, "activation_bytes": 0, "cpu_seconds": 1e-3, "cuts_per_event": 0.5, "step_kernels": 8},
+    "stage_1": {
+        "flops": 67e5, "activation_bytes": 0, "cpu_seconds": 1e-3, "cuts_per_event": 0.5, "step_kernels": 8,
+    },
     "stage_2": {
-        "flops": 67e6, "activation_bytes": 335, "step_kernels": 8192, "cpu_seconds": 1e-3, "lookups": 10, "distinct_ids": 2,
+        "flops": 67e6, "activation_bytes": 335, "cpu_seconds": 1e-3, "lookups": 10, "distinct_ids": 2,
+        "step_kernels": 8192,
     },
     "loader_cpu_seconds": 16e-6,
     "storage": {"read_cpu_seconds": 16e-7, "disk_bytes": 6.0, "memory_bytes": 50.0},
