@@ -62,8 +62,8 @@ def import_recbole_model(module: str) -> ModuleType:
 def c_engine() -> Iterator[None]:
     """Within it RecBole reads atomic files with pandas' C engine, where the separator is one character.
 
-    data/dataset/dataset.py:492 asks for the Python engine, which takes ten times as long and several times
-    the memory. ``round_trip`` makes the C engine's numbers those of Python's ``float``, to the last digit.
+    data/dataset/dataset.py:492 asks for the Python engine, which takes several times as long and more memory.
+    ``round_trip`` makes the C engine's numbers those of Python's ``float``, to the last digit.
     """
     from recbole.data.dataset import dataset as module
 
