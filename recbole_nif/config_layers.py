@@ -23,8 +23,9 @@ CUSTOM_SPLIT = "custom"  # recorded for eval_args that no preset describes
 VALUE_METRIC = {"gauc": "UserAUC"}  # what a metric's name means here, where RecBole means a ranking metric
 
 NO_SETTINGS = (
-    "model", "dataset", "run_dir", "resume", "checkpoint_dir", "data_path", "source.path", "semantic_id_cache"
+    "model", "dataset", "run_dir", "resume", "checkpoint_dir", "data_path", "semantic_id_cache"
 )  # fmt: skip
+SOURCE = "source."  # nor is where the data come from: the rows are what a table compares
 KNOWN_BY_NAME = ("model_file", "pretrained_generator", "semantic_ids", "text_encoder")
 
 # Chosen by RecBole's own Config in a stock pipeline, from keys that it must find as it left them.
@@ -72,12 +73,14 @@ def merge_layers(layers: Iterable[Layer]) -> dict[str, Any]:
 def changed_values(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """By dotted key, the values of a run that differ from the defaults of its model and dataset.
 
-    Both as ``merge_layers`` makes them. Where things lie on a disk is no setting: folders are left out, and
-    of a checkpoint, a file of IDs or an encoder its own name is kept.
+    Both as ``merge_layers`` makes them. Where things lie on a disk is no setting, nor what raw files look
+    like: those keys are left out, and of a checkpoint, a file of IDs or an encoder its own name is kept.
     """
     usual = dict(_leaves(defaults))
     changed = {key: value for key, value in _leaves(values) if key not in usual or usual[key] != value}
-    changed = {key: value for key, value in changed.items() if key not in NO_SETTINGS}
+    changed = {
+        key: value for key, value in changed.items() if key not in NO_SETTINGS and not key.startswith(SOURCE)
+    }
     return changed | {key: Path(changed[key]).name for key in KNOWN_BY_NAME if changed.get(key)}
 
 

@@ -501,6 +501,7 @@ def test_every_default_of_ours_is_a_legal_key_of_the_right_kind():
         ),
         (("--clip_grad_norm={max_norm: 5.0}",), {"clip_grad_norm.max_norm": 5.0}),
         (("--run_dir=a/b", "--data_path=c/", "--model_file=a/b/best.pt"), {"model_file": "best.pt"}),
+        (("--source.path=raw/", "--source.options.separator=;"), {}),
     ],
 )
 def test_a_run_knows_by_which_settings_it_differs_from_its_models_defaults(argv, changed):
