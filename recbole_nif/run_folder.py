@@ -1,5 +1,6 @@
 """A run's folder: config.yaml, train.log, checkpoints/, tensorboard/, test_scores.npz and result.json."""
 
+import itertools
 import json
 import logging
 import math
@@ -29,10 +30,15 @@ OF_THE_PLACE = ("run_dir", "resume")  # where a run lies is not what it is
 
 
 def default_run_dir(config) -> Path:
-    """``<checkpoint_dir>/<Model>-<dataset>-<YYYYmmdd-HHMMSS>-<seed>``; nothing is created."""
+    """``<checkpoint_dir>/<Model>-<dataset>-<YYYYmmdd-HHMMSS>-<seed>``, with -2, -3, … where that exists.
+
+    Nothing is created.
+    """
     model = (config["model_name"] or config["model"]).rpartition(":")[2]
     name = f"{model}-{config['dataset']}-{datetime.now():%Y%m%d-%H%M%S}-{config['seed']}"
-    return Path(config["checkpoint_dir"] or "saved") / name
+    folder = Path(config["checkpoint_dir"] or "saved")
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(folder / name for name in names if not (folder / name).exists())
 
 
 class RunFolder:

@@ -1,11 +1,13 @@
 import json
 import logging
 import math
+from datetime import datetime
 
 import pytest
 import torch
 import yaml
 
+from recbole_nif import run_folder
 from recbole_nif.errors import UserError
 from recbole_nif.run_folder import RunFolder, default_run_dir, environment, finite, git_commit, write_json
 from tests.unit.doubles import FakeConfig
@@ -36,6 +38,18 @@ def test_the_default_folder_is_named_by_model_dataset_time_and_seed(tmp_path):
     assert path.name.startswith("recbole.DIN-toy-20") and path.name.endswith("-7")
     assert not path.exists()
     assert default_run_dir(make_config(tmp_path, model_name="my.module:Net")).name.startswith("Net-toy-")
+
+
+def test_runs_that_begin_in_one_second_get_folders_of_their_own(tmp_path, monkeypatch):
+    class Clock(datetime):
+        @classmethod
+        def now(cls):
+            return cls(2026, 11, 22, 9, 5, 7)
+
+    monkeypatch.setattr(run_folder, "datetime", Clock)
+    names = [RunFolder(make_config(tmp_path, run_dir=None)).path.name for _ in range(3)]
+    first = "recbole.DIN-toy-20261122-090507-7"
+    assert names == [first, f"{first}-2", f"{first}-3"]
 
 
 def test_a_new_folder_holds_the_configuration_without_its_own_place(tmp_path):
