@@ -64,7 +64,7 @@ def _events(kind: str, attentions: list[Attention], case: Case, view, names: Nam
     positions = log.window(row, length, view.history.kind if kind == "history" else "moveline")[0][0]  # [m]
     weights = torch.stack([attention.weight[0, :length].float().cpu() for attention in attentions])  # [A, m]
     strongest = weights.abs().amax(0).topk(min(top, length)).indices.sort().values
-    time = log.timestamp[log.position[case.row].long()]
+    time = log.row_time(row)[0]
     cells, bars = [], []
     for place in positions[strongest].tolist():
         item, label = int(log.item[place]), LABELS.get(int(log.label[place]), "")

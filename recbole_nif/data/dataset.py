@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
-from recbole.utils import FeatureSource
+from recbole.utils import FeatureSource, FeatureType
 from torch import Tensor
 
 from recbole_nif import compat
@@ -49,6 +49,7 @@ class CTRDataset(RowReader, Dataset):
             split when scenes belong to events).
         train_rows: row ids of the training split; train_item_count: [items] clicks in it.
         split_report: how many rows a float32 clock would move, or the files that are the splits.
+        raw_numbers: the values of each of ``numerical_features`` before RecBole scales or cuts them.
         n_duplicates: rows that repeat user, item and time of an earlier one; they are kept.
         semantic_ids: the codes of all items, made when first asked for; for models that declare
             ``needs_semantic_ids``.
@@ -66,6 +67,7 @@ class CTRDataset(RowReader, Dataset):
     train_rows: Tensor
     train_item_count: Tensor
     split_report: dict
+    raw_numbers: dict[str, np.ndarray]
     n_duplicates: int
 
     def __init__(self, config):
@@ -148,6 +150,15 @@ class CTRDataset(RowReader, Dataset):
                 f"All rows of {self.dataset_name} have label {label[0]:g}: check threshold and val_interval."
             )
         self._columns.label = label.astype(np.int8)
+
+    def _normalize(self) -> None:
+        self.raw_numbers = {  # as in the files, by which values that come later are treated alike
+            name: feature[name].to_numpy(copy=True)
+            for name in self.config["numerical_features"] or ()
+            for feature in self.field2feats(name)
+            if self.field2type[name] == FeatureType.FLOAT
+        }
+        super()._normalize()
 
     # -- building: log, split, views
 

@@ -26,8 +26,8 @@ class EventTable:
     """Unsorted columns of N events, as read; ``label`` and ``row_id`` are -1 for unlabelled events.
 
     user, item, scene, behavior, label, row_id: integer [N]; timestamp: integer or float seconds [N];
-    rating: float [N]; item_rank: [number of items], the order of item tokens inside one timestamp, or None
-    for events that are in the log's order already.
+    rating: float [N]; item_rank: [number of items], the order of item tokens inside one timestamp; None
+    where the events are in the log's order already.
     """
 
     user: np.ndarray
@@ -42,9 +42,12 @@ class EventTable:
 
     def order(self) -> np.ndarray:
         """The permutation that sorts the events by (user, timestamp, item token, file order), [N]."""
-        if self.item_rank is None:
-            return np.arange(len(self.user))
         return np.lexsort((self.row_id, self.item_rank[self.item], self.timestamp, self.user))
+
+    def take(self, order: np.ndarray) -> EventTable:
+        """The events at places ``order`` [M]."""
+        columns = (field.name for field in fields(self) if field.name != "item_rank")
+        return replace(self, **{name: getattr(self, name)[order] for name in columns})
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,18 @@ class EventLog:
             n_users: number of user ids including padding.
             strict: whether events that share a row's timestamp stay unseen by it.
         """
-        order = events.order()
+        return cls._of(events, events.order(), n_users, strict)
+
+    @classmethod
+    def of_sorted(cls, events: EventTable, *, n_users: int, strict: bool) -> EventLog:
+        """As :meth:`build`, of events that are in the order of a log already; O(N)."""
+        return cls._of(events, slice(None), n_users, strict)
+
+    @classmethod
+    def _of(cls, events: EventTable, order: np.ndarray | slice, n_users: int, strict: bool) -> EventLog:
+        """Column after column, so that only one is in memory twice."""
         user, time = events.user[order], events.timestamp[order]
-        n = len(order)
+        n = len(user)
         first_of_user = np.ones(n, dtype=bool)
         first_of_user[1:] = user[1:] != user[:-1]
         first_of_tie = first_of_user.copy()
@@ -192,11 +204,15 @@ class EventLog:
             return slots, mask
         return gather_runs(index.positions, start, end - start, length), mask
 
+    def row_time(self, rows: Tensor) -> Tensor:
+        """When each row happened, [B] in the log's unit."""
+        return self.timestamp[self.position[rows].long()]
+
     def row_gap(self, rows: Tensor) -> Tensor:
         """Bucket of the time between each row and the last event it may see, [B] int64."""
         begin, end = self.visible(rows)
         last = self.timestamp[(end - 1).clamp(min=0)]
-        elapsed = self.timestamp[self.position[rows].long()] - last
+        elapsed = self.row_time(rows) - last
         return gap_bucket(elapsed.double()).masked_fill_(end <= begin, GAP_BUCKETS - 1)
 
     def nbytes(self) -> int:

@@ -92,9 +92,8 @@ def build_log(dataset, columns: LogColumns) -> BuiltLog:
 
 def _scenes(dataset, columns: LogColumns, extra) -> tuple[SceneVocabulary, np.ndarray, Tensor | None]:
     """The vocabulary, the scene set of every event, and of every item where scenes belong to items."""
-    names, mode = dataset.config["scene_field"], dataset.config["scene_mode"]
+    names, mode = scene_fields(dataset.config), dataset.config["scene_mode"]
     hash_size = dataset.config["scene_hash_size"] or 100_000
-    names = [names] if isinstance(names, str) else list(names or [])
     if extra is not None and len(names) != 1:
         raise UserError(
             "moveline_files need one scene_field, a token column of the .inter file whose values join theirs."
@@ -109,10 +108,10 @@ def _scenes(dataset, columns: LogColumns, extra) -> tuple[SceneVocabulary, np.nd
             )
         if dataset.field2type[name] not in (FeatureType.TOKEN, FeatureType.TOKEN_SEQ):
             raise UserError(f"scene_field {name!r} must be a token or token_seq column.")
-    item_feat = dataset.item_feat
-    of_items = item_feat is not None and all(name in item_feat for name in names)
+    of_items = scenes_of_items(dataset)
     source = [
-        (item_feat if of_items else _sample_values(dataset, columns, name))[name].numpy() for name in names
+        (dataset.item_feat if of_items else _sample_values(dataset, columns, name))[name].numpy()
+        for name in names
     ]
     crossed = len(names) == 2 or mode == "cross"
     if crossed and (len(names) != 2 or any(values.ndim != 1 for values in source)):
@@ -135,6 +134,18 @@ def _scenes(dataset, columns: LogColumns, extra) -> tuple[SceneVocabulary, np.nd
     if of_items:
         return vocabulary, sets[columns.item], torch.from_numpy(sets)
     return vocabulary, sets, None
+
+
+def scene_fields(config) -> list[str]:
+    """The fields that name the scene of an event; none where all have the same one."""
+    names = config["scene_field"]
+    return [names] if isinstance(names, str) else list(names or [])
+
+
+def scenes_of_items(dataset) -> bool:
+    """Whether an event's scene is that of its item."""
+    features = dataset.item_feat
+    return features is not None and all(name in features for name in scene_fields(dataset.config))
 
 
 def _sample_values(dataset, columns: LogColumns, name: str):

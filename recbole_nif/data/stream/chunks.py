@@ -50,7 +50,7 @@ def read_chunk(folder: Path, files: Sequence[str], strict: bool) -> Chunk:
         item_rank=None,
     )
     return Chunk(
-        log=EventLog.build(events, n_users=int(first_of_user.sum()), strict=strict),
+        log=EventLog.of_sorted(events, n_users=int(first_of_user.sum()), strict=strict),
         user=torch.from_numpy(user[is_row].astype(np.int64)),
         split=torch.from_numpy(split[is_row]),
         source_row=torch.from_numpy(columns["row_id"][is_row]),
