@@ -1,5 +1,6 @@
 """What items and scenes are called: titles of the .item file, tokens of the scene field."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from torch import Tensor
@@ -20,6 +21,13 @@ class Names:
         self.items = [str(token) for token in dataset.field2id_token[dataset.iid_field]]
         self.titles = _titles(config, dataset) or self.items
         self.members, self.scenes = dataset.scenes.members, _scenes(config, dataset)
+
+    def extend(self, tokens: Iterable[str]) -> None:
+        """Items that came after the data, whose titles are their tokens."""
+        new = list(map(str, tokens))
+        if self.titles is not self.items:
+            self.titles.extend([""] * len(new))
+        self.items.extend(new)
 
     def title(self, item: int) -> str:
         """The title of an item, its token where it has none."""

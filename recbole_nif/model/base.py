@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recbole_nif.data.fields import ADDED
 from recbole_nif.model.explanation import Explanation
+from recbole_nif.model.item_rows import ItemRows
 from recbole_nif.model.layers.embedding import FeatureEmbedding, Field
 
 KINDS = {
@@ -106,6 +107,13 @@ class CTRModel(AbstractRecommender):
     def explain(self, batch) -> Explanation:
         """What moved the scores of ``batch``, as far as the model can tell; by default nothing."""
         return Explanation()
+
+    def add_items(self, rows: ItemRows) -> None:
+        """Makes items known that came after training, by their features; called on a trained model only.
+
+        A model with tables by item of its own overrides it and lets them grow as well.
+        """
+        self.features.add_items(rows.columns)
 
     def click_loss(self, logits: Tensor, batch) -> Tensor:
         """Mean binary cross-entropy over the samples of ``batch``; rows added as partners do not count."""

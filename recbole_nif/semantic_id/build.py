@@ -131,6 +131,20 @@ def _read(config, dataset, path: Path) -> SemanticIds:
     return replace(ids, facts=facts, quantizer=quantizer)
 
 
+def codes_of_texts(config, quantizer: FittedQuantizer, texts: Sequence[str]) -> Tensor:
+    """Codes of items by their texts and a run's quantizer: [m, N-1] int64.
+
+    Raises:
+        UserError: the text encoder cannot be loaded, or is not the one of the quantizer.
+    """
+    encoder = SentenceEncoder(config["text_encoder"], config["device"], config["text_batch_size"] or 32)
+    if quantizer.vectors_of.get("text_encoder") != encoder.identity:
+        raise UserError(
+            f"text_encoder {config['text_encoder']} is not the one of the run's semantic IDs: give that one."
+        )
+    return quantizer.encode(encoder.encode(list(texts)))
+
+
 def _encode_further(
     config, dataset, quantizer: FittedQuantizer, path: Path, rows: Sequence[int], n_levels: int
 ) -> Tensor:

@@ -33,6 +33,7 @@ from recbole_nif.data.fields import (
 from recbole_nif.model.amen.losses import FlowClicks, FlowInfoNCE
 from recbole_nif.model.amen.moveline import MovelineEncoder, Windows, visible_prefix
 from recbole_nif.model.amen.regularizers import FlowRegularizer
+from recbole_nif.model.item_rows import ItemRows
 from recbole_nif.model.layers.embedding import initialize
 from recbole_nif.model.layers.row_groups import RowGroups
 from recbole_nif.model.layers.sphere import unit
@@ -126,6 +127,11 @@ class InterestFlowGenerator(nn.Module):
         """Unit target vectors of all items in their own scenes -> [n_items, d]."""
         items = torch.arange(len(self.item_scene), device=self.item_scene.device)
         return self.item_targets(items, self.item_scene)
+
+    def add_items(self, rows: ItemRows) -> None:
+        """Makes items known that came after training."""
+        self.item_scene = torch.cat([self.item_scene, rows.scene])
+        self.moveline.add_items(rows)
 
     def flow(self, batch) -> Tensor:
         """The raw flow F of every row of ``batch`` -> [B, K, d]."""

@@ -24,8 +24,9 @@ from recbole_nif.model.amen.spaces import ItemSpace, SceneSpace
 from recbole_nif.model.amen.state import AMENState, Reading, Snapshot, Target
 from recbole_nif.model.base import CTRModel
 from recbole_nif.model.explanation import Explanation
+from recbole_nif.model.item_rows import ItemRows
 from recbole_nif.model.layers.cross import CrossNetwork
-from recbole_nif.model.layers.embedding import initialize, lookup
+from recbole_nif.model.layers.embedding import add_rows, initialize, lookup
 from recbole_nif.model.layers.mlp import MLP
 from recbole_nif.model.layers.row_groups import RowGroups
 from recbole_nif.model.layers.sphere import unit
@@ -182,6 +183,16 @@ class AMEN(CTRModel):
         state = state.select(rows)
         target = self._target(candidates[self.item_field])
         return self._logits(state, target, self._read(target, state.moveline), candidates)
+
+    def add_items(self, rows: ItemRows) -> None:
+        """New items have features, scenes and codes; their y_v is what stage 1 would have handed over."""
+        super().add_items(rows)
+        self.item_scene = torch.cat([self.item_scene, rows.scene])
+        self.moveline.add_items(rows)
+        if self.generator is not None:
+            self.generator.add_items(rows)
+        if self.item_vectors is not None:
+            add_rows(self.item_vectors, self.generator.item_table()[-len(rows) :])
 
     def explain(self, batch) -> Explanation:
         """Attention over history and moveline, and the flow, for the rows' own items."""

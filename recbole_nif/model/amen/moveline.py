@@ -16,8 +16,9 @@ from recbole_nif.data.fields import (
     MOVELINE_ITEM,
     MOVELINE_SCENE,
 )
+from recbole_nif.model.item_rows import ItemRows
 from recbole_nif.model.layers.dropout import Dropout
-from recbole_nif.model.layers.embedding import SetEmbedding
+from recbole_nif.model.layers.embedding import CodedEmbedding, SetEmbedding, add_zeros
 from recbole_nif.model.layers.transformer import CausalEncoder
 
 
@@ -118,6 +119,14 @@ class MovelineEncoder(nn.Module):
     def forward(self, windows: Windows) -> Tensor:
         """-> encoded windows [U, n, d]; position j depends on events 0..j only."""
         return self.sequence(self.dropout(self.events(windows)))
+
+    def add_items(self, rows: ItemRows) -> None:
+        """Items that came after training: of an e_I by id they have nothing, of one by codes their codes."""
+        items = self.events.item
+        if isinstance(items, CodedEmbedding):
+            items.add_items(rows.code_tokens[:, :-1])
+        else:
+            add_zeros(items, len(rows))
 
     def item_vectors(self, items: Tensor, scenes: Tensor) -> Tensor:
         """W_t [e_I; e_S] of items and their scene sets, both [...] -> [..., d], not normalized."""

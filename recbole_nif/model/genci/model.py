@@ -14,7 +14,8 @@ from recbole_nif.model.genci.generation import Generated, generate
 from recbole_nif.model.genci.history_encoder import EncodedHistories, Histories
 from recbole_nif.model.genci.on_device import OnDevice
 from recbole_nif.model.genci.teacher import build_teacher, distillation
-from recbole_nif.model.layers.embedding import initialize
+from recbole_nif.model.item_rows import ItemRows
+from recbole_nif.model.layers.embedding import add_zeros, initialize
 from recbole_nif.model.layers.mlp import MLP
 from recbole_nif.model.layers.target_attention import positions_of
 from recbole_nif.semantic_id.trie import PrefixTrie
@@ -117,6 +118,13 @@ class GenCI(CTRModel):
             intent = state.intent.index_select(0, state.history)
             inputs.append(self.short_term.score_items(ids, intent))
         return self.mlp(torch.cat(inputs, dim=-1)).squeeze(-1)
+
+    def add_items(self, rows: ItemRows) -> None:
+        """New items are read in histories by their codes; cohorts and generation stay as trained."""
+        super().add_items(rows)
+        self.codes = torch.cat([self.codes, rows.codes])
+        self.encoder.tokens = torch.cat([self.encoder.tokens, rows.code_tokens])
+        add_zeros(self.items, len(rows))
 
     def loss_terms(self, batch) -> dict[str, Tensor]:
         """The weighted terms "bce", "ntp" and "sr"."""

@@ -48,6 +48,18 @@ def pick(x: Tensor, places: Tensor) -> Tensor:
     return _Pick.apply(x, places)
 
 
+def add_rows(table: nn.Embedding, rows: Tensor) -> None:
+    """Appends ``rows`` [m, d] to a trained table, in place."""
+    weight = torch.cat([table.weight.detach(), rows.to(table.weight)])
+    table.weight = nn.Parameter(weight, requires_grad=table.weight.requires_grad)
+    table.num_embeddings = len(weight)
+
+
+def add_zeros(table: nn.Embedding, count: int) -> None:
+    """Appends ``count`` zero rows to a trained table, in place."""
+    add_rows(table, table.weight.new_zeros(count, table.embedding_dim))
+
+
 def initialize(module: nn.Module) -> None:
     """Xavier-normal weights as in RecBole's models, zero biases, zero padding rows; for ``Module.apply``."""
     if isinstance(module, nn.Embedding):
@@ -122,6 +134,14 @@ class FeatureEmbedding(nn.Module):
         for position, field in enumerate(item_fields):
             self.register_buffer(f"item_column_{position}", item_columns[field.name], persistent=False)
 
+    def add_items(self, columns: Mapping[str, Tensor]) -> None:
+        """Makes further items known, with the next ids, by their feature ``columns``, name -> [m, ...]."""
+        for position, field in enumerate(self.item.fields):
+            own = f"item_column_{position}"
+            setattr(self, own, torch.cat([getattr(self, own), columns[field.name]]))
+        self.n_items = len(self.item_column_0)
+        self.item_ids = torch.arange(self.n_items, device=self.item_ids.device)
+
     def items(self, ids: Tensor) -> Tensor:
         """Item id and side features of ``ids`` [...] -> [..., item.dim]; zeros for the padding item 0.
 
@@ -174,6 +194,11 @@ class CodedEmbedding(nn.Module):
         self.own = nn.Embedding(len(tokens), embedding_size, padding_idx=0)
         self.code = nn.Embedding(n_tokens, embedding_size, padding_idx=0)
         self.register_buffer("tokens", tokens, persistent=False)
+
+    def add_items(self, tokens: Tensor) -> None:
+        """Makes further items known by their codes ``tokens`` [m, N] alone; theirs are the next ids."""
+        self.tokens = torch.cat([self.tokens, tokens])
+        add_zeros(self.own, len(tokens))
 
     def forward(self, items: Tensor) -> Tensor:
         """``items`` [...] -> [..., embedding_size]; zeros for item 0."""
