@@ -9,10 +9,11 @@ from importlib import import_module
 from recbole_nif.errors import UserError
 
 __version__ = "0.1.0"
-__all__ = ["NIFConfig", "UserError", "__version__", "register", "run_recbole_nif"]
+__all__ = ["NIFConfig", "Scorer", "UserError", "__version__", "register", "run_recbole_nif"]
 
 _HOME = {
     "NIFConfig": "recbole_nif.config",
+    "Scorer": "recbole_nif.inference",
     "register": "recbole_nif.registry",
     "run_recbole_nif": "recbole_nif.quick_start",
 }

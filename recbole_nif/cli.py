@@ -36,8 +36,10 @@ commands:
   audit --run FOLDER       whether a trained model sees its own label or later events
   report RUN...            tables of runs or of a whole sweep; with --out a page with figures too
   analyze RUN...           metrics by groups of rows, calibration, pictures of what models learned
-  shards DATASET           a dataset as Parquet files, for runs with --stream_shards that never hold all of it
   explain --run FOLDER     why a model scored a user and an item as it did
+  score --run FOLDER       click probabilities of the pairs of users and items in a file
+  topk --run FOLDER        the items that users would rather click
+  shards DATASET           a dataset as Parquet files, for runs with --stream_shards that never hold all of it
 
 Lowest to highest: RecBole's defaults, props/overall.yaml, the model's YAML, the dataset's YAML, tuned values,
 config files, command line.
@@ -53,6 +55,8 @@ COMMANDS = {  # name -> module with ``main(argv) -> exit code``
     "audit": "recbole_nif.audit.command",
     "report": "recbole_nif.publish.command",
     "explain": "recbole_nif.analysis.explain_command",
+    "score": "recbole_nif.inference.score_command",
+    "topk": "recbole_nif.inference.topk_command",
     "shards": "recbole_nif.shards_command",
 }
 

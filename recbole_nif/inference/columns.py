@@ -12,6 +12,7 @@ from recbole.utils import FeatureType
 from torch import Tensor
 
 from recbole_nif.errors import UserError
+from recbole_nif.inference.row_error import RowError
 
 PADDING = 0  # id of what is missing or unknown
 
@@ -173,7 +174,7 @@ def as_numbers(values: Sequence, name: str) -> np.ndarray:
     wrong = (numbers.isna() & series.notna()) | np.isinf(numbers.astype(float))
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
-        raise UserError(f"Row {row + 1}: {name} is {series.iloc[row]!r}: give a finite number.")
+        raise RowError(row, f"{name} is {series.iloc[row]!r}: give a finite number.")
     numbers = numbers.to_numpy()
     return numbers.astype(np.int64 if np.issubdtype(numbers.dtype, np.integer) else np.float64)
 

@@ -14,6 +14,7 @@ from recbole_nif.data.log_builder import UNCLICKED
 from recbole_nif.errors import UserError
 from recbole_nif.inference.columns import PADDING, Columns, as_numbers
 from recbole_nif.inference.frames import as_frame, require, times_of
+from recbole_nif.inference.row_error import RowError
 from recbole_nif.inference.scene_rule import SceneRule
 
 
@@ -63,7 +64,7 @@ class EventRule:
         intervals: column -> the values whose rows the data keep, as in ``val_interval``.
         behavior: column of the event's kind, crossed with the label; None: the label alone.
         scenes: from an event's item or columns to its scene set.
-        last_item: items behind it are as unknown ones; None: there are none.
+        last_item: items behind it are in no click history either; None: there are none.
     """
 
     item: str
@@ -97,9 +98,10 @@ class EventRule:
         time = times_of(frame, self.time) if self.time else np.zeros(len(frame), dtype=np.int64)
         label, kept = self._labels(frame), self._kept(frame)
         item = columns.ids(self.item, frame[self.item])
-        if self.last_item is not None:
-            item[item > self.last_item] = PADDING
         scene = self.scenes(item, frame, columns, user)
+        unread = item == PADDING
+        if self.last_item is not None:
+            unread |= item > self.last_item
         behavior = UNCLICKED + label.astype(np.int64)
         if self.behavior is not None and self.behavior in frame:
             behavior = behavior + 2 * columns.ids(self.behavior, frame[self.behavior])
@@ -109,7 +111,7 @@ class EventRule:
         events = Events(
             item=item,
             timestamp=time,
-            label=np.where(item == PADDING, NO_LABEL, label).astype(np.int8),
+            label=np.where(unread, NO_LABEL, label).astype(np.int8),
             rating=np.nan_to_num(rating).astype(np.float32),
             scene=scene,
             behavior=behavior,
@@ -129,7 +131,7 @@ class EventRule:
         wrong = ~np.isin(label, (0, 1))
         if wrong.any():
             row = int(wrong.argmax())
-            raise UserError(f"Row {row + 1}: {self.label} is {label[row]:g}: give 0 or 1.")
+            raise RowError(row, f"{self.label} is {label[row]:g}: give 0 or 1.")
         return label == 1
 
     def _kept(self, frame: pd.DataFrame) -> np.ndarray:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from recbole_nif.errors import UserError
 from recbole_nif.inference.columns import as_numbers
+from recbole_nif.inference.row_error import RowError
 
 
 def as_frame(table) -> pd.DataFrame:
@@ -43,9 +44,7 @@ def require(frame: pd.DataFrame, columns: Collection[str]) -> None:
             )
         missing = (frame[name].isna() | (frame[name].astype(object) == "")).to_numpy()
         if missing.any():
-            raise UserError(
-                f"Row {int(missing.argmax()) + 1}: {name} is missing: fill it, or remove the row."
-            )
+            raise RowError(missing.argmax(), f"{name} is missing: fill it, or remove the row.")
 
 
 def times_of(frame: pd.DataFrame, name: str) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,7 +44,8 @@ class Scorer:
           :meth:`add_items` it has its features and, where the model reads them, semantic codes.
         - A user that the data do not have, without history: no id, no events, but ``user_features``.
         - An unknown value of a feature is padding, a missing number the mean of the data.
-        RecBole's own models keep a vector for padding that was never trained; ours are zero there.
+        RecBole's own models keep a vector for padding that was never trained; ours are zero there. RecBole's
+        DIN and DIEN look features up by id, so that they have none of what is unknown.
 
     Times (``at``) are in the data's unit. None is directly behind the user's last event: all are seen. With
     ``history_ties: strict`` events before ``at`` are seen, with ``order`` also those of ``at`` itself; a row
@@ -76,6 +77,7 @@ class Scorer:
         device: str = "auto",
         data_path: str | Path | None = None,
         cache_size: int = CACHE_SIZE,
+        settings: Sequence[str] = (),
     ) -> Scorer:
         """The scorer of a run's folder.
 
@@ -84,12 +86,14 @@ class Scorer:
             device: as the configuration's key.
             data_path: folder of the data, where it is not the one of training.
             cache_size: as above.
+            settings: further options that win over the run's, as on the command line.
 
         Raises:
             UserError: the folder is no run's, its data are missing, or its weights do not fit them.
         """
-        argv = [f"--device={device}"] + ([f"--data_path={data_path}"] if data_path is not None else [])
-        config, model, views = load_run(Path(run_folder), argv)
+        argv = [] if device == "auto" else [f"--device={device}"]  # as a run is loaded anyway
+        argv += [] if data_path is None else [f"--data_path={data_path}"]
+        config, model, views = load_run(Path(run_folder), [*argv, *settings])
         return cls(model, ServingData.of_dataset(config, views[0]), cache_size)
 
     # -- scores

@@ -1,0 +1,100 @@
+"""What the commands ``score`` and ``topk`` share: options, the scorer, mistakes told by file and line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from recbole_nif.errors import UserError
+from recbole_nif.inference.frames import require
+from recbole_nif.inference.resumable_csv import digest
+from recbole_nif.inference.row_error import RowError
+from recbole_nif.inference.scorer import Scorer
+from recbole_nif.inference.table_files import TableFile
+
+ROWS = 65_536  # of a file that are read at once
+
+
+def parse(
+    command: str, argv: Sequence[str], needed: Sequence[str], add: Callable[[argparse.ArgumentParser], None]
+) -> tuple[argparse.Namespace, list[str]]:
+    """The command's own options, and those that belong to the configuration.
+
+    Args:
+        command: its name; needed: options that must be there; add: adds what is the command's alone.
+
+    Raises:
+        UserError: an option is missing or wrong.
+    """
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str):
+            raise UserError(f"{command}: {message}; recbole-nif {command} --help shows its options.")
+
+    parser = Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-h", "--help", action="store_true")
+    for name in ("--run", "--output", "--items", "--events"):
+        parser.add_argument(name)
+    parser.add_argument("--batch_size", type=int)
+    add(parser)
+    options, settings = parser.parse_known_args(list(argv))
+    if options.help:
+        return options, settings
+    missing = [name for name in needed if getattr(options, name) is None]
+    if missing:
+        raise UserError(
+            f"{command} needs --{' and --'.join(missing)}; recbole-nif {command} --help shows its options."
+        )
+    if options.batch_size is not None and options.batch_size < 1:
+        raise UserError(f"--batch_size is {options.batch_size}: give at least 1.")
+    return options, settings
+
+
+def load(options: argparse.Namespace, settings: Sequence[str]) -> Scorer:
+    """The scorer of ``--run``, with what ``--items`` and ``--events`` add to it.
+
+    Raises:
+        UserError: a mistake in the run or in one of the files.
+    """
+    scorer = Scorer.load(options.run, settings=settings)
+    if options.batch_size is not None:
+        scorer.engine.batch_size = options.batch_size
+    if options.items is not None:
+        file = TableFile(options.items, "--items")
+        for frame in file.chunks(ROWS):
+            with lines_of(file, frame):
+                scorer.add_items(frame)
+    if options.events is not None:
+        file, user = TableFile(options.events, "--events"), scorer.data.user_field
+        for frame in file.chunks(ROWS):
+            with lines_of(file, frame):
+                require(frame, [user])
+            for token, own in frame.groupby(user, sort=False):
+                with lines_of(file, own):
+                    scorer.update(token, own)
+    return scorer
+
+
+def job_of(options: argparse.Namespace, settings: Sequence[str], **others) -> dict:
+    """What the lines of an output depend on."""
+    files = {
+        name: getattr(options, name) for name in ("items", "events", "input", "users") if name in options
+    }
+    digests = {name: digest(path) for name, path in files.items() if path}
+    weights = digest(Path(options.run, "checkpoints", "finetune-best.pt"))
+    return {"run": weights, "settings": sorted(settings), "files": digests, **others}
+
+
+@contextmanager
+def lines_of(file: TableFile, frame: pd.DataFrame) -> Iterator[None]:
+    """Names the line of ``file`` where a row of ``frame`` is wrong, and the file otherwise."""
+    try:
+        yield
+    except RowError as error:
+        raise UserError(f"{file.name}, line {frame.index[error.row]}: {error.problem}") from None
+    except UserError as error:
+        raise UserError(f"{file.name}: {error}") from None

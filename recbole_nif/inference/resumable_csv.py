@@ -1,0 +1,136 @@
+"""A CSV file that is written in parts, and goes on where a killed process left it.
+
+Beside it lies a small file that says of which job it is and how far it has come; it is replaced after each
+part, so that what was written behind it is written again.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import pandas as pd
+
+from recbole_nif.errors import UserError
+from recbole_nif.inference.table_files import STANDARD
+from recbole_nif.run_folder import write_json
+
+
+class ResumableCSV:
+    """The output of a job.
+
+    Args:
+        path: the file, or ``STANDARD``, which cannot be resumed.
+        columns: the header.
+        job: plain values that tell the job from others: of what the lines are made.
+
+    Attributes:
+        done: how many parts of the input are in the file already.
+        finished: whether all are; then nothing more can be written.
+
+    Raises:
+        UserError: the file is there and is not of this job, or it cannot be written.
+    """
+
+    def __init__(self, path: str, columns: Sequence[str], job: Mapping):
+        self.columns, self.job = list(columns), dict(job)
+        self.done, self.finished = 0, False
+        self.path = None if path == STANDARD else Path(path)
+        if self.path is None:
+            self.file: TextIO = sys.stdout
+            self._write_header()
+            return
+        self.beside = self.path.with_name(f".{self.path.name}.job.json")
+        n_bytes = self._read_progress()
+        if self.finished:
+            return
+        try:
+            if not n_bytes:
+                self._mark(0)  # before the file is there: it is never one of nobody's
+            self.file = open(self.path, "a", encoding="utf-8", newline="")  # noqa: SIM115 (finish closes it)
+            self.file.truncate(n_bytes)
+            if not n_bytes:
+                self._write_header()
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def write(self, frame: pd.DataFrame, parts: int) -> None:
+        """Appends the lines of further ``parts`` of the input."""
+        try:
+            frame.to_csv(self.file, columns=self.columns, header=False, index=False, lineterminator="\n")
+            self.done += parts
+            self._flush()
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def finish(self) -> None:
+        """Says that nothing more comes."""
+        self.finished = True
+        try:
+            self._flush()
+        except OSError as error:
+            raise self._unwritable(error) from None
+        if self.path is not None:
+            self.file.close()
+
+    def discard_if_empty(self) -> None:
+        """Leaves nothing behind where a mistake came before the first line."""
+        if self.path is not None and not self.done:
+            self.file.close()
+            self.path.unlink()
+            self.beside.unlink()
+
+    def _write_header(self) -> None:
+        csv.writer(self.file, lineterminator="\n").writerow(self.columns)
+
+    def _flush(self) -> None:
+        """Makes what was written count."""
+        self.file.flush()
+        if self.path is not None:
+            os.fsync(self.file.fileno())
+            self._mark(os.fstat(self.file.fileno()).st_size)
+
+    def _mark(self, n_bytes: int) -> None:
+        progress = {"parts": self.done, "bytes": n_bytes, "finished": self.finished}
+        write_json(self.beside, {"job": self.job, **progress})
+
+    def _read_progress(self) -> int:
+        """How many bytes of the file count."""
+        if not self.path.exists():
+            return 0
+        try:
+            told = json.loads(self.beside.read_text(encoding="utf-8"))
+            same = told["job"] == json.loads(json.dumps(self.job))
+            self.done, self.finished, n_bytes = told["parts"], told["finished"], told["bytes"]
+        except (OSError, ValueError, KeyError, TypeError):
+            same = False
+        if not same:
+            raise UserError(
+                f"--output {self.path} is there already and not of this command: remove it, or name another."
+            )
+        if self.path.stat().st_size < n_bytes:
+            raise UserError(f"--output {self.path} was changed since: remove it to begin anew.")
+        return n_bytes
+
+    def _unwritable(self, error: OSError) -> UserError:
+        name = self.path or STANDARD
+        return UserError(
+            f"--output {name} cannot be written ({error.strerror}): free space, or name another."
+        )
+
+
+def digest(path: str | Path) -> str | None:
+    """What tells the content of a file from others; None where there is no file."""
+    if not Path(path).is_file():
+        return None
+    made = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            made.update(block)
+    return made.hexdigest()

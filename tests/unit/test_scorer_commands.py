@@ -1,0 +1,274 @@
+"""``recbole-nif score`` and ``recbole-nif topk``: files in, files out, killed and resumed, refused."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas
+import pytest
+
+from recbole_nif import cli
+from recbole_nif.inference import Scorer, score_command, topk_command
+from tests.toy import ROWS
+from tests.toy_runs import toy_run
+
+NAMES = ["user_id", "item_id", "rating", "timestamp"]
+PAIRS = pandas.DataFrame(ROWS, columns=NAMES).drop(columns="rating")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return toy_run(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The current folder, with pairs.csv."""
+    monkeypatch.chdir(tmp_path)
+    PAIRS.assign(note='a "quoted", cell').to_csv("pairs.csv", index=False)
+    return tmp_path
+
+
+def score(run, *argv):
+    return cli.main(["score", f"--run={run}", "--device=cpu", *argv])
+
+
+def topk(run, *argv):
+    return cli.main(["topk", f"--run={run}", "--device=cpu", *argv])
+
+
+def scores_of(run, frame):
+    return Scorer.load(run, device="cpu").score_pairs(frame)
+
+
+# -- score
+
+
+def test_every_pair_gets_its_score_beside_its_columns(run, folder, monkeypatch):
+    monkeypatch.setattr(score_command, "ROWS", 4)
+    assert score(run, "--input=pairs.csv", "--output=scores.csv", "--batch_size=3") == 0
+    written = pandas.read_csv("scores.csv", dtype={"score": np.float32})
+    assert written.columns.tolist() == ["user_id", "item_id", "timestamp", "note", "score"]
+    assert np.abs(written.score - scores_of(run, PAIRS)).max() < 1e-6
+    given = pandas.read_csv("pairs.csv", dtype=str)
+    assert pandas.read_csv("scores.csv", dtype=str).drop(columns="score").equals(given)
+
+
+def test_what_is_complete_is_not_done_again_and_what_is_of_others_stays(run, folder, capsys):
+    argv = ["--input=pairs.csv", "--output=scores.csv"]
+    assert score(run, *argv) == 0
+    before = (folder / "scores.csv").stat()
+    assert score(run, *argv) == 0
+    assert "complete already" in capsys.readouterr().out
+    assert (folder / "scores.csv").stat().st_mtime_ns == before.st_mtime_ns
+    PAIRS.iloc[:3].to_csv("pairs.csv", index=False)
+    assert score(run, *argv) == 2
+    assert "scores.csv is there already and not of this command" in capsys.readouterr().err
+    (folder / ".scores.csv.job.json").unlink()
+    assert score(run, *argv) == 2
+    assert (folder / "scores.csv").stat().st_size == before.st_size
+
+
+def test_after_any_stop_the_same_command_completes_the_same_file(run, folder, monkeypatch):
+    """Stopped in each part, in front of and behind the moment that it counts, with half a line there."""
+    monkeypatch.setattr(score_command, "ROWS", 4)
+    assert score(run, "--input=pairs.csv", "--output=whole.csv") == 0
+    whole = (folder / "whole.csv").read_bytes()
+    mark, calls = score_command.ResumableCSV._mark, []
+
+    class Killed(BaseException):
+        pass
+
+    def killed(self, n_bytes):
+        calls.append(1)
+        if len(calls) % 2 == 0:
+            if len(calls) % 4 == 0:
+                mark(self, n_bytes)
+            with open("part.csv", "a") as file:
+                file.write("a,m1,10000")
+            raise Killed
+        mark(self, n_bytes)
+
+    monkeypatch.setattr(score_command.ResumableCSV, "_mark", killed)
+    for _ in range(40):
+        try:
+            assert score(run, "--input=pairs.csv", "--output=part.csv") == 0
+            break
+        except Killed:
+            continue
+    assert (folder / "part.csv").read_bytes() == whole
+    assert len(calls) > 6
+
+
+def test_a_killed_process_is_resumed(run, folder):
+    many = pandas.concat([PAIRS] * 500, ignore_index=True)
+    many.to_csv("many.csv", index=False)
+    code = (
+        "from recbole_nif.inference import score_command; score_command.ROWS = 200\n"
+        "from recbole_nif import cli; import sys; sys.exit(cli.main(sys.argv[1:]))"
+    )
+    argv = ["score", f"--run={run}", "--device=cpu", "--input=many.csv", "--output=out.csv"]
+    command = [sys.executable, "-c", code, *argv]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    process = subprocess.Popen(command, env=environment)
+    written = folder / "out.csv"
+    while process.poll() is None and not (written.is_file() and written.stat().st_size > 20_000):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    begun = (folder / "out.csv").stat()
+    assert process.returncode == -signal.SIGKILL
+    assert subprocess.run(command, env=environment).returncode == 0
+    written = pandas.read_csv("out.csv")
+    assert begun.st_size < (folder / "out.csv").stat().st_size
+    assert written.drop(columns="score").equals(many)
+    assert np.abs(written.score.to_numpy().reshape(500, -1) - scores_of(run, PAIRS)).max() < 1e-6
+
+
+def test_standard_input_and_output(run, folder, monkeypatch, capsys):
+    with open("pairs.csv", newline="") as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        assert score(run, "--input=-", "--output=-") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "user_id,item_id,timestamp,note,score" and len(lines) == 1 + len(PAIRS)
+
+
+def test_later_items_and_events_may_come_along(run, folder):
+    (folder / "items.csv").write_text("item_id,genre\nx,Comedy Drama\n")
+    (folder / "events.csv").write_text(
+        "user_id,item_id,rating,timestamp\nb,x,5,1000000999\nnew,m1,5,7\nb,m3,5,1000001000\n"
+    )
+    (folder / "few.csv").write_text("user_id,item_id\nb,x\nnew,m2\n")
+    argv = ["--input=few.csv", "--output=-", "--items=items.csv", "--events=events.csv"]
+    scorer = Scorer.load(run, device="cpu")
+    scorer.add_items([{"item_id": "x", "genre": ["Comedy", "Drama"]}])
+    for user, item, at in (("b", "x", 1000000999), ("new", "m1", 7), ("b", "m3", 1000001000)):
+        scorer.update(user, [{"item_id": item, "rating": 5, "timestamp": at}])
+    expected = [scorer.score("b", ["x"])[0], scorer.score("new", ["m2"])[0]]
+    argv[1] = "--output=out.csv"
+    assert score(run, *argv) == 0
+    assert pandas.read_csv("out.csv").score.tolist() == pytest.approx(expected)
+
+
+# -- topk
+
+
+def test_users_get_their_ranked_items(run, folder, monkeypatch):
+    monkeypatch.setattr(topk_command, "USERS", 1)
+    assert topk(run, "--users=b,nobody,c", "--k=3", "--with_seen", "--output=top.csv") == 0
+    written, scorer = pandas.read_csv("top.csv"), Scorer.load(run, device="cpu")
+    assert written.columns.tolist() == ["user_id", "rank", "item_id", "score"]
+    for user in ("b", "nobody", "c"):
+        own, found = written[written.user_id == user], scorer.topk(user, 3, exclude_seen=False)
+        assert own["rank"].tolist() == [1, 2, 3]
+        assert own.item_id.tolist() == found.item.tolist()
+        assert own.score.tolist() == pytest.approx(found.score.tolist())
+
+
+def test_users_of_a_file_may_have_times_and_items_titles(tmp_path, monkeypatch):
+    run = toy_run(tmp_path)
+    items = tmp_path / "toy" / "toy.item"
+    lines = items.read_text().splitlines()
+    named = [lines[0] + "\ttitle:token_seq", *(f"{line}\tFilm {line.split()[0]}" for line in lines[1:])]
+    items.write_text("\n".join(named) + "\n")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "users.csv").write_text("user_id,timestamp\na,1000000201\nc,1000000001\n")
+    assert topk(run, "--users=users.csv", "--output=top.csv") == 0
+    written = pandas.read_csv("top.csv")
+    scorer = Scorer.load(run, device="cpu")
+    expected = [*scorer.topk("a", at=1000000201).item, *scorer.topk("c", at=1000000001).item]
+    assert written.item_id.tolist() == expected
+    assert written.title.tolist() == [f"Film {item}" for item in expected]
+
+
+# -- mistakes
+
+
+@pytest.mark.parametrize(
+    ("argv", "files", "words"),
+    [
+        ("score", {}, "score needs --run and --input and --output"),
+        ("score --run={run} --input=no.csv --output=out.csv", {}, "--input no.csv cannot be read"),
+        ("score --run=nowhere --input=pairs.csv --output=out.csv", {}, "nowhere is not the folder of a run"),
+        ("score --run={run} --input=in.csv --output=out.csv", {"in.csv": ""}, "in.csv has no header line"),
+        (
+            "score --run={run} --input=in.csv --output=out.csv",
+            {"in.csv": "user_id,item_id\na,m1\na\n"},
+            "in.csv, line 3 has 1 cells, but the header names 2",
+        ),
+        (
+            "score --run={run} --input=in.csv --output=out.csv",
+            {"in.csv": "user_id\na\n"},
+            "in.csv: The table has no column 'item_id'",
+        ),
+        (
+            "score --run={run} --input=in.csv --output=out.csv",
+            {"in.csv": "user_id,item_id,timestamp\na,m1,5\n\na,m2,nan\n"},
+            "in.csv, line 4: timestamp is 'nan': give a finite number",
+        ),
+        (
+            "score --run={run} --input=in.csv --output=out.csv",
+            {"in.csv": "user_id,item_id\na,\n"},
+            "in.csv, line 2: item_id is missing",
+        ),
+        (
+            "score --run={run} --input=in.csv --output=out.csv",
+            {"in.csv": 'user_id,item_id\na,"m1\na,m2\n'},
+            "in.csv cannot be read at line",
+        ),
+        (
+            "score --run={run} --input=in.csv --output=out.csv",
+            {"in.csv": b"user_id,item_id\n\xff\xfe,m1\n"},
+            "in.csv is not UTF-8 text",
+        ),
+        (
+            "score --run={run} --input=in.csv --output=out.csv",
+            {"in.csv": "user_id,item_id,score\na,m1,1\n"},
+            "has a column 'score' already",
+        ),
+        (
+            "score --run={run} --input=pairs.csv --output=no/out.csv",
+            {},
+            "--output no/out.csv cannot be written",
+        ),
+        ("score --run={run} --input=pairs.csv --output=out.csv --batch_size=0", {}, "--batch_size is 0"),
+        (
+            "score --run={run} --input=pairs.csv --output=out.csv --events=e.csv",
+            {"e.csv": "user_id,item_id,rating,timestamp\nb,m1,5,1000000999\na,m1,5,3\n"},
+            "e.csv: An event at 3 is earlier than the user's last one",
+        ),
+        (
+            "score --run={run} --input=pairs.csv --output=out.csv --events=e.csv",
+            {"e.csv": "user_id,item_id,rating,timestamp\nb,m1,5,1000000999\na,m1,much,1000000999\n"},
+            "e.csv, line 3: rating is 'much'",
+        ),
+        ("topk --run={run} --users=a --output=out.csv --k=0", {}, "--k is 0"),
+        ("topk --run={run} --users=a --output=out.csv --k=few", {}, "invalid int value: 'few'"),
+        ("topk --run={run} --users=no.csv --output=out.csv", {}, "--users no.csv does not exist"),
+        (
+            "topk --run={run} --users=in.csv --output=out.csv",
+            {"in.csv": "user_id,timestamp\na,5\nb,\n"},
+            "in.csv, line 3: timestamp is missing",
+        ),
+        ("topk --run={run} --users=a --output=out.csv --learning_rat=1", {}, "'learning_rat'"),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_its_place_and_leaves_nothing_behind(
+    run, folder, capsys, argv, files, words
+):
+    for name, content in files.items():
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    before = set(folder.iterdir())
+    assert cli.main(argv.format(run=run).split()) == 2
+    printed = capsys.readouterr().err
+    assert words in printed and printed.startswith("error: ") and printed.count("\n") == 1
+    assert set(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("command", ["score", "topk"])
+def test_help_is_printed(command, capsys):
+    assert cli.main([command, "--help"]) == 0
+    assert f"usage: recbole-nif {command}" in capsys.readouterr().out
