@@ -114,7 +114,8 @@ class ResumableCSV:
             raise UserError(
                 f"--output {self.path} is there already and not of this command: remove it, or name another."
             )
-        if self.path.stat().st_size < n_bytes:
+        size = self.path.stat().st_size
+        if size < n_bytes or (self.finished and size > n_bytes):
             raise UserError(f"--output {self.path} was changed since: remove it to begin anew.")
         return n_bytes
 

@@ -64,16 +64,20 @@ def test_what_is_complete_is_not_done_again_and_what_is_of_others_stays(run, fol
     assert score(run, *argv) == 0
     assert "complete already" in capsys.readouterr().out
     assert (folder / "scores.csv").stat().st_mtime_ns == before.st_mtime_ns
+    with open("scores.csv", "a") as file:
+        file.write("more")
+    assert score(run, *argv) == 2
+    assert "scores.csv was changed since" in capsys.readouterr().err
     PAIRS.iloc[:3].to_csv("pairs.csv", index=False)
     assert score(run, *argv) == 2
     assert "scores.csv is there already and not of this command" in capsys.readouterr().err
     (folder / ".scores.csv.job.json").unlink()
     assert score(run, *argv) == 2
-    assert (folder / "scores.csv").stat().st_size == before.st_size
+    assert (folder / "scores.csv").stat().st_size == before.st_size + len("more")
 
 
 def test_after_any_stop_the_same_command_completes_the_same_file(run, folder, monkeypatch):
-    """Stopped in each part, in front of and behind the moment that it counts, with half a line there."""
+    """Stopped in each part, behind the moment that it counts or before, with half a line there."""
     monkeypatch.setattr(score_command, "ROWS", 4)
     assert score(run, "--input=pairs.csv", "--output=whole.csv") == 0
     whole = (folder / "whole.csv").read_bytes()
@@ -87,8 +91,9 @@ def test_after_any_stop_the_same_command_completes_the_same_file(run, folder, mo
         if len(calls) % 2 == 0:
             if len(calls) % 4 == 0:
                 mark(self, n_bytes)
-            with open("part.csv", "a") as file:
-                file.write("a,m1,10000")
+            else:
+                with open("part.csv", "a") as file:
+                    file.write("a,m1,10000")
             raise Killed
         mark(self, n_bytes)
 
