@@ -28,9 +28,10 @@ def test_every_python_snippet_runs_and_prints_a_test_result(snippet, tmp_path):
 
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if options_of(line) is not None])
-def test_every_command_is_understood(command, tmp_path, monkeypatch):
+def test_every_command_is_understood(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_run.yaml").write_text(RUN_FILE)
+    (tmp_path / "pairs.csv").write_text("user_id,item_id\n")
     options = options_of(command)
     if options[0].startswith("--sweep="):
         sweep, settings = parse_sweep(options)
@@ -44,6 +45,9 @@ def test_every_command_is_understood(command, tmp_path, monkeypatch):
     elif options[0] == "explain":
         explanation, settings = parse_explain(options[1:])
         assert explanation.run and explanation.out and settings == []
+    elif options[0] in ("score", "topk"):
+        assert cli.main(options) == 2
+        assert "saved/MY_RUN is not the folder of a run" in capsys.readouterr().err
     elif options[0] not in cli.COMMANDS:
         config = NIFConfig(argv=options)
         assert config["model_name"] and config["dataset"].startswith("ml-1")

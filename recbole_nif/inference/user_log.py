@@ -38,6 +38,7 @@ class UserLog:
         self._changed: dict[int, Events] = {}
         self._version: dict[int, int] = {}
         self._strangers: dict[str, int] = {}
+        self._items = set(np.unique(self._events.item).tolist())
 
     def stranger(self, token: str) -> int:
         """The number of a user that the data do not have; 0 before its first events."""
@@ -70,17 +71,16 @@ class UserLog:
         present = self.of(user)
         if len(present) and events.timestamp[0] < present.timestamp[-1]:
             raise UserError(
-                f"An event at {events.timestamp[0]:g} is earlier than the user's last one at "
-                f"{present.timestamp[-1]:g}: events are appended in the order of time."
+                f"An event at {events.timestamp[0]:.17g} is earlier than the user's last one at "
+                f"{present.timestamp[-1]:.17g}: events are appended in the order of time."
             )
+        self._items.update(events.item.tolist())
         self._changed[user] = in_order(joined([present, events]), self.item_rank)
         self._version[user] = self.version(user) + 1
 
     def items(self) -> np.ndarray:
         """The items that any event has, ascending."""
-        parts = [self._events.item, *(events.item for events in self._changed.values())]
-        items = np.unique(np.concatenate([np.unique(part) for part in parts]))
-        return items[items != PADDING]
+        return np.array(sorted(self._items - {PADDING}), dtype=np.int64)
 
     def read(self, users: np.ndarray) -> EventLog:
         """A log in which user n is ``users[n]`` [U], with all of its events."""

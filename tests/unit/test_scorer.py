@@ -9,8 +9,9 @@ import pytest
 import recbole_nif
 from recbole_nif.errors import UserError
 from recbole_nif.inference import Scorer
+from recbole_nif.semantic_id.encoders import SentenceEncoder
 from tests.toy import ROWS
-from tests.toy_runs import toy_run
+from tests.toy_runs import OF_MODEL, toy_run
 
 MODELS = [
     "NIFDIN",
@@ -308,6 +309,27 @@ def test_an_added_item_with_the_features_of_another_differs_by_the_id_only(score
     table[1:] = 0  # ... which is that of padding
     scorer.add_items([{"item_id": "x", "genre": "Drama"}])
     assert close(scorer.score("a", ["x"]), scorer.score("a", ["m3"]))
+
+
+def test_an_added_item_with_a_text_gets_the_codes_of_its_like(tmp_path, monkeypatch):
+    def by_text(self, texts):
+        return np.array([np.random.default_rng(list(text.encode())).normal(size=6) for text in texts], "f4")
+
+    monkeypatch.setattr(SentenceEncoder, "encode", by_text)
+    settings = {"text_encoder": "some/encoder", "item_text": "{genre:list}", "checkpoint_dir": str(tmp_path)}
+    for model, also in (("GenCI", {}), ("AMEN", {"flow_targets": "semantic"})):
+        folder = toy_run(tmp_path / model, model, **OF_MODEL["GenCI"] | OF_MODEL[model] | settings | also)
+        scorer = Scorer.load(folder, device="cpu")
+        before = scorer.score("a", ITEMS)
+        items = [{"item_id": "x", "genre": "Comedy Drama"}, {"item_id": "y", "genre": ""}]
+        assert scorer.add_items(items) == 2
+        codes, (like,) = scorer.data.semantic_ids.codes, scorer.data.columns.ids("item_id", ["m2"])
+        assert codes[-2, :-1].tolist() == codes[like, :-1].tolist()
+        assert codes[-2].tolist() not in codes[:-2].tolist()
+        assert codes[-1].tolist() == [-1] * codes.shape[1]
+        assert close(scorer.score("a", ITEMS), before)
+        scorer.update("b", events(("x", 5, 1000000999)))
+        assert np.isfinite(scorer.score("b", ["x", "y", "m1"])).all()
 
 
 def test_a_model_with_a_table_by_item_of_its_own_refuses_items(folders):
