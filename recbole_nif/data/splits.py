@@ -93,6 +93,7 @@ def split_dataset(dataset, columns) -> tuple[list[np.ndarray], dict]:
         item_rank, user_rank = dataset.token_rank(dataset.iid_field), dataset.token_rank(dataset.uid_field)
         exact = np.lexsort((item_rank[columns.item], user_rank[columns.user], columns.timestamp))
         rounded = dataset.inter_feat[dataset.time_field].numpy()
+        rounded = rounded.reshape(size, -1)[:, 0]  # of a time that is a feature: without its bucket
         orders = {"exact": exact, "float32": np.argsort(rounded, kind="stable")}
     parts = {
         name: split_rows(rule, user=columns.user, time=columns.timestamp, order=order)

@@ -23,21 +23,23 @@ class NumberRule:
 
     raw: [n] ascending, each value of the data once; stored: [n, 2], its pair (value, bucket).
     cut: whether the bucket depends on the value; else the value does, linearly.
+    mean: of the rows of the data.
     """
 
     raw: np.ndarray
     stored: np.ndarray
     cut: bool
+    mean: float
 
     @classmethod
     def of(cls, raw: np.ndarray, stored: np.ndarray) -> NumberRule:
         """The rule that made ``stored`` [n, 2] of ``raw`` [n]."""
         values, place = np.unique(raw, return_index=True)
-        return cls(values, stored[place], cut=len(np.unique(stored[:, 1])) > 1)
+        return cls(values, stored[place], len(np.unique(stored[:, 1])) > 1, float(raw.mean()))
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """[N] -> [N, 2]; a missing value (NaN) becomes the mean, as in RecBole."""
-        values = np.where(np.isnan(values), self.raw.mean(), values)
+        values = np.where(np.isnan(values), self.mean, values)
         if self.cut:
             place = np.searchsorted(self.raw, values, side="right") - 1
             return self.stored[place.clip(min=0)]
