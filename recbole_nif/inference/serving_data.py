@@ -139,8 +139,9 @@ class View:
     def __init__(self, log: EventLog, data: ServingData):
         self.event_log, self.config, self.needs = log, data.config, data.needs
         self.iid_field, self.label_field = data.item_field, data.rule.label
-        self.item_num, self.train_item_count = data.n_items, data.item_clicks
-        self.item_scene = data.item_scene
+        last = data.rule.last_item
+        self.item_num = data.n_items if last is None else last + 1  # items that histories may hold
+        self.item_scene, self.train_item_count = data.item_scene, data.item_clicks
         self.history = HistoryReader(self)
 
     def ask(self, user: np.ndarray, at: np.ndarray | None) -> View:
