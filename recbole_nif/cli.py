@@ -1,6 +1,7 @@
 """The command line: ``recbole-nif`` and ``run_recbole_nif.py``."""
 
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -61,6 +62,9 @@ COMMANDS = {  # name -> module with ``main(argv) -> exit code``
 }
 
 
+PIPE_CLOSED = 141  # as a shell reports a program that SIGPIPE has ended
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs what the command line asks for.
 
@@ -68,15 +72,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: options without the program's name; None = those of this process.
 
     Returns:
-        the exit code: 0, 2 after a user's mistake (one sentence on stderr), 130 after Ctrl-C; a command may
-        have codes of its own, such as 1 of ``audit`` for a leak.
+        the exit code: 0, 2 after a user's mistake (one sentence on stderr), 130 after Ctrl-C, 141 where
+        nobody reads the output any more; a command may have codes of its own, such as 1 of ``audit`` for a
+        leak.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
-        return _dispatch(argv)
+        code = _dispatch(argv)
+        sys.stdout.flush()
+        return code
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader of our output, such as head, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes nowhere
+        return PIPE_CLOSED
     except KeyboardInterrupt as interrupt:
         print(str(interrupt) or "Interrupted before the run began.", file=sys.stderr)
         return 130

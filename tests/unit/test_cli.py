@@ -1,5 +1,6 @@
 """The command line: what it prints, what it returns, what it passes on."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -105,3 +106,12 @@ def test_the_script_in_the_checkout_runs_from_any_folder(tmp_path):
     command = [sys.executable, str(ROOT / "run_recbole_nif.py"), "--version"]
     done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60)
     assert done.stdout == f"recbole_nif {recbole_nif.__version__}\n"
+
+
+def test_a_reader_that_has_read_enough_ends_the_program_without_a_traceback():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-W", "ignore", "-m", "recbole_nif.cli", "--help"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, cwd=ROOT)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (cli.PIPE_CLOSED, b"")
