@@ -82,7 +82,7 @@ class CTRModel(AbstractRecommender):
         if self.context_dim:
             return self.features.context(batch)
         ids = batch[self.item_field]
-        return torch.zeros(len(ids), 0, device=ids.device)
+        return torch.zeros(ids.shape[0], 0, device=ids.device)
 
     def embed_items(self, ids: Tensor) -> Tensor:
         """Item id and item features, for target and history: [...] -> [..., item_dim], zeros for id 0."""

@@ -128,7 +128,7 @@ class NIFDIEN(ClickHistoryModel):
             return self.unit.weights(query, own, state.mask)
         if window is None:
             return masked_softmax(torch.bmm(interests, query.unsqueeze(-1)).squeeze(-1), state.mask)
-        groups = RowGroups.of(window, len(interests))
+        groups = RowGroups.of(window, interests.shape[0])
         keys = interests.index_select(0, groups.window).transpose(1, 2)  # [G, hidden_size, L]
         return masked_softmax(groups.collect(torch.bmm(groups.spread(query), keys)), state.mask)
 

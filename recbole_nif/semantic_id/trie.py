@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recbole_nif.semantic_id.codes import NO_CODE, SemanticIds
+from recbole_nif.tracing import exporting
 
 
 class _Movable:
@@ -127,10 +128,20 @@ class Cohorts(_Movable):
             [..., N-1, d]; zeros for an empty cohort.
         """
         count = self.count
-        sums = F.embedding_bag(self.items, table, self.offsets, mode="sum", include_last_offset=True)
+        sums = self._sums(table)  # [cohorts, d]
         divisor = count.clamp(min=1) if over == "count" else count.max().clamp(min=1).expand_as(count)
         means = sums / divisor.unsqueeze(-1).to(sums.dtype)  # [cohorts, d]
         exists = level_codes != NO_CODE
         number = torch.where(exists, level_codes + self.begin, 0)
         picked = means.index_select(0, number.reshape(-1)).view(*number.shape, -1)  # same sum in any threads
         return picked * exists.unsqueeze(-1)
+
+    def _sums(self, table: Tensor) -> Tensor:
+        if not exporting():
+            return F.embedding_bag(self.items, table, self.offsets, mode="sum", include_last_offset=True)
+        # in a graph a sum of constants, which is computed once when it is loaded
+        place = torch.arange(self.items.shape[0], device=table.device)
+        number = torch.searchsorted(self.offsets, place, right=True) - 1  # the cohort of each entry
+        return table.new_zeros(self.offsets.shape[0] - 1, table.shape[1]).index_add(
+            0, number, table[self.items]
+        )

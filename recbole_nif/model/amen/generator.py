@@ -154,7 +154,7 @@ class InterestFlowGenerator(nn.Module):
         encoded = self._with_empty(self.moveline(windows))  # [U, n + 1, d]
         place = torch.arange(1, encoded.shape[1], device=row.device)
         last = encoded[row, (visible * place).amax(1)]  # [B, d]
-        groups = RowGroups.of(row, len(encoded))
+        groups = RowGroups.of(row, encoded.shape[0])
         memory = [layer.index_select(0, groups.window) for layer in self.decoder.memory(encoded)]
         visible = F.pad(groups.spread(visible), (1, 0), value=True)  # [G, R, n + 1]
         return groups.collect(self._decode(groups.spread(self.start(last, gap)), memory, visible))
@@ -245,7 +245,7 @@ class InterestFlowGenerator(nn.Module):
 
     def _with_empty(self, encoded: Tensor) -> Tensor:
         """Encoded windows with the learned empty past before them: [U, n, d] -> [U, n + 1, d]."""
-        return torch.cat([self.start.empty.expand(len(encoded), 1, -1), encoded], dim=1)
+        return torch.cat([self.start.empty.expand(encoded.shape[0], 1, -1), encoded], dim=1)
 
     def _decode(
         self, start: Tensor, memory: list[Tensor], visible: Tensor, targets: Tensor | None = None

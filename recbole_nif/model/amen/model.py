@@ -230,7 +230,7 @@ class AMEN(CTRModel):
         if self.use_nif and flow is None:
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_generator):
                 flow = self.generator.flow_of(windows, window, visible, gap)
-        return Snapshot(len(windows.item), scene_memory, item_memory, window, visible, gap, flow)
+        return Snapshot(scene_memory, item_memory, window, visible, gap, flow)
 
     def _target(self, ids: Tensor) -> Target:
         """ids: [N] items."""
@@ -246,8 +246,9 @@ class AMEN(CTRModel):
 
     def _read(self, target: Target, snapshot: Snapshot) -> Reading:
         scene = item = flow = match = summary = None
-        groups = RowGroups.of(snapshot.window, snapshot.n_windows)
-        visible = groups.spread(snapshot.visible)  # [G, R, n]
+        if self.scene_space is not None or self.item_space is not None:
+            groups = RowGroups.of(snapshot.window, snapshot.n_windows)
+            visible = groups.spread(snapshot.visible)  # [G, R, n]
         if self.scene_space is not None:
             scene = self.scene_space(target.scene, snapshot.gap, snapshot.scene_memory, visible, groups)
         if self.item_space is not None:

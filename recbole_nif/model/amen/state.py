@@ -12,13 +12,17 @@ from recbole_nif.model.base import UserState
 class Snapshot:
     """The moveline as S rows see it. Windows are shared by rows, so U <= S."""
 
-    n_windows: int  # U
     scene_memory: Tensor | None  # keys and values [U, 2, H, n, d/H] of the scene space
     item_memory: Tensor | None  # and of the item space
     window: Tensor  # [S] int64, the window of each row
     visible: Tensor  # [S, n] bool
     gap: Tensor  # [S] int64
     flow: Tensor | None  # [S, K, d] raw
+
+    @property
+    def n_windows(self) -> int:
+        """U, where a space has a memory."""
+        return (self.item_memory if self.scene_memory is None else self.scene_memory).shape[0]
 
     def select(self, rows: Tensor) -> "Snapshot":
         """The snapshots of ``rows`` [N]; windows stay shared."""

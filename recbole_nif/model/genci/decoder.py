@@ -29,7 +29,7 @@ class Cache(NamedTuple):
 
     def select(self, beams: Tensor) -> "Cache":
         """beams: [G, Q] int64, which of its group's Q' decoded sequences each new one continues."""
-        group = torch.arange(len(beams), device=beams.device).unsqueeze(1)
+        group = torch.arange(beams.shape[0], device=beams.device).unsqueeze(1)
         return Cache([(keys[group, beams], values[group, beams]) for keys, values in self.layers])
 
 
@@ -57,7 +57,7 @@ class SharedDecoder(nn.Module):
         self, memory: list[Tensor], encoded: EncodedHistories, window: Tensor, history: Tensor
     ) -> Source:
         """What the rows with ``history`` [N] read; window: [H], that of every history."""
-        groups = RowGroups.of(window.index_select(0, history), len(encoded.states), self.group_size)
+        groups = RowGroups.of(window.index_select(0, history), encoded.states.shape[0], self.group_size)
         visible = groups.spread(encoded.visible.index_select(0, history))  # [G, R, S]
         # a place without a row reads something: an empty softmax would be NaN
         visible = visible | ~visible.any(-1, keepdim=True)

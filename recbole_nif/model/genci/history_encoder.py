@@ -80,7 +80,7 @@ class HistoryEncoder(nn.Module):
         place = torch.arange(1 + inputs.shape[1], device=length.device)
         mask = self._causal_mask(place[1:]) if self.causal else _padding_mask(length, place[1:])
         states = self.stack(inputs_embeds=inputs, attention_mask=mask).last_hidden_state
-        states = torch.cat([self.no_history.expand(len(states), 1, -1), states], dim=1)  # [U, 1 + P, d]
+        states = torch.cat([self.no_history.expand(states.shape[0], 1, -1), states], dim=1)  # [U, 1 + P, d]
         visible = torch.where(
             place > 0, place <= length.unsqueeze(1), (length == 0).unsqueeze(1)
         )  # [H, 1 + P]

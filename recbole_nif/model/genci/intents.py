@@ -89,7 +89,7 @@ class ShortTermIntent(nn.Module):
         self, attention: Callable[..., Tensor], cohorts: Tensor, encoded: EncodedHistories, window: Tensor
     ) -> Tensor:
         """``attention`` of E_C [H, N-1, d] to H_enc -> [H, N-1, ...]."""
-        groups = RowGroups.of(window, len(encoded.states), self.group_size)
+        groups = RowGroups.of(window, encoded.states.shape[0], self.group_size)
         memory = self.refine.keys_values(encoded.states).index_select(0, groups.window)
         visible = groups.spread(encoded.visible)  # [G, R, S]
         visible = visible | ~visible.any(-1, keepdim=True)  # an empty softmax would be NaN

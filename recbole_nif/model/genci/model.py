@@ -202,7 +202,7 @@ class GenCI(CTRModel):
 
     def _start(self, last: Tensor) -> Tensor:
         """The decoder's first input for histories with H_LTI ``last`` [N, d] -> [N, d]."""
-        start = self.tokens.start(len(last))
+        start = self.tokens.start(last.shape[0])
         return start if self.start is None else start + self.start(last)
 
     @torch.no_grad()

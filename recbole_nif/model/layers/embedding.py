@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from recbole_nif.tracing import exporting
+
 
 @dataclass(frozen=True)
 class Field:
@@ -148,7 +150,8 @@ class FeatureEmbedding(nn.Module):
         Where ``ids`` asks for more rows than the catalogue has (a batch of histories), every item is
         embedded once and the result gathered: the side features are then read n_items times, not B * L.
         """
-        whole_catalogue = self.n_items <= ids.numel()
+        # an exported graph leaves open how many ids there are
+        whole_catalogue = not exporting() and self.n_items <= ids.numel()
         rows = self.item_ids if whole_catalogue else ids
         columns = {
             field.name: getattr(self, f"item_column_{position}")[rows]

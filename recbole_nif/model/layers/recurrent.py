@@ -22,6 +22,8 @@ from torch.autograd.function import once_differentiable
 
 from recbole_nif.errors import UserError
 from recbole_nif.model.layers.embedding import pick
+from recbole_nif.model.layers.recurrent_scan import scan_states
+from recbole_nif.tracing import exporting
 
 ATTENTIONAL = ("AUGRU", "AGRU", "AIGRU")
 
@@ -44,6 +46,8 @@ class GRU(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """``x`` [B, L, D], ``mask`` [B, L], True = step -> states [B, L, H]; arbitrary in padding."""
+        if exporting():
+            return scan_states(self.input(x), self.recurrent.weight, mask.to(x.dtype))
         steps = Steps.of(mask)
         projected = self.input(steps.pack(x))  # [P, 3H]
         states = recur(projected, self.recurrent.weight, steps.pack(mask.to(x.dtype)), steps.counts)
@@ -73,6 +77,8 @@ class AttentionalGRU(nn.Module):
 
         With ``window`` [B] int64 sequence b reads window ``window[b]`` of ``x`` [U, L, D].
         """
+        if exporting():
+            return self._scanned(x, attention, mask, window)
         steps = Steps.of(mask)
         valid = steps.pack(mask.to(x.dtype))  # [P]
         scale = steps.pack(attention.to(x.dtype)) * valid
@@ -85,6 +91,19 @@ class AttentionalGRU(nn.Module):
             projected = self.input(inputs)  # [P, GH]
         states = recur(projected, self.recurrent.weight, scale, steps.counts, places)  # [P, H]
         return steps.final(states)
+
+    def _scanned(self, x: Tensor, attention: Tensor, mask: Tensor, window: Tensor | None) -> Tensor:
+        """The same for an exported graph."""
+        scale = attention.to(x.dtype) * mask  # [B, L]
+        if self.kind == "AIGRU":
+            x = x if window is None else x.index_select(0, window)
+            x, scale = x * scale.unsqueeze(2), mask.to(x.dtype)
+            projected = self.input(x)  # [B, L, GH]
+        else:
+            projected = self.input(x)
+            projected = projected if window is None else projected.index_select(0, window)
+        # padding keeps the state: the last one is that of the last step, and 0 without any
+        return scan_states(projected, self.recurrent.weight, scale)[:, -1]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from recbole_nif.model.layers.embedding import pick
 from recbole_nif.model.layers.mlp import MLP, apply_layer, make_activation
+from recbole_nif.tracing import may_wait
 
 IN_CACHE = 2048  # positions whose hidden units stay in a core's cache: scoring takes half the time
 
@@ -101,6 +102,6 @@ def positions_of(mask: Tensor) -> tuple[Tensor, Tensor | None]:
     finding out how many items there are would stall the device.
     """
     flat = mask.reshape(-1)
-    if mask.is_cpu:
+    if may_wait(mask):
         return flat.nonzero().squeeze(1), None
-    return torch.arange(len(flat), device=mask.device), flat
+    return torch.arange(flat.shape[0], device=mask.device), flat
