@@ -37,6 +37,7 @@ commands:
   audit --run FOLDER       whether a trained model sees its own label or later events
   report RUN...            tables of runs or of a whole sweep; with --out a page with figures too
   analyze RUN...           metrics by groups of rows, calibration, pictures of what models learned
+  recall --run FOLDER      how often what a model generates holds the next click, beside simple rankings
   explain --run FOLDER     why a model scored a user and an item as it did
   score --run FOLDER       click probabilities of the pairs of users and items in a file
   topk --run FOLDER        the items that users would rather click
@@ -54,6 +55,7 @@ examples:
 COMMANDS = {  # name -> module with ``main(argv) -> exit code``
     "analyze": "recbole_nif.analysis.command",
     "audit": "recbole_nif.audit.command",
+    "recall": "recbole_nif.analysis.recall_command",
     "report": "recbole_nif.publish.command",
     "explain": "recbole_nif.analysis.explain_command",
     "score": "recbole_nif.inference.score_command",

@@ -4,6 +4,8 @@ They answer what a learned number is worth: a click model must beat the item rat
 beat popularity and the first-order Markov chain.
 """
 
+import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor
 
@@ -80,6 +82,54 @@ def last_click_recall(
             1
         )  # 1 = best; ties count against
     return {k: (rank <= k).double().mean().item() for k in ks}
+
+
+def item_knn_recall(
+    log: EventLog, train_rows: Tensor, rows: Tensor, train_item_count: Tensor, ks: tuple[int, ...]
+) -> dict[int, float]:
+    """Recall@k of item-kNN for clicked rows: an item's cosines with all clicks that a row sees, summed.
+
+    The cosine of two items is that of the users who clicked them in training, the number of common users over
+    the root of the product of their own numbers; an item with itself counts 0, ties go by popularity.
+
+    Args: as :func:`last_click_recall`.
+    """
+    clicked, n_items = train_rows[_clicked(log, train_rows)], len(train_item_count)
+    users = log.user[log.position[clicked].long()].numpy()
+    by_user = _incidence(users, _item(log, clicked).numpy(), (int(log.user.max()) + 1, n_items))
+    norm = np.sqrt(np.maximum(np.asarray(by_user.sum(0)).ravel(), 1))
+    cosine = by_user.T @ by_user  # [n_items, n_items]
+    cosine.setdiag(0)
+    cosine = sp.diags(1 / norm) @ cosine @ sp.diags(1 / norm)
+    target, rank = _item(log, rows), torch.empty(len(rows), dtype=torch.long)
+    for part in torch.arange(len(rows)).split(max(1, (1 << 22) // n_items)):
+        first, end = log.clicks.range(*log.visible(rows[part]))
+        row = torch.repeat_interleave(torch.arange(len(part)), end - first)
+        seen = first[row] + torch.arange(len(row)) - ((end - first).cumsum(0) - (end - first))[row]
+        items = log.item[log.clicks.positions[seen].long()].numpy()
+        profile = _incidence(row.numpy(), items, (len(part), n_items))
+        score = torch.from_numpy((profile @ cosine).toarray())  # [N', n_items]
+        rank[part] = rank_of(score, target[part], train_item_count)
+    return {k: (rank <= k).double().mean().item() for k in ks}
+
+
+def rank_of(score: Tensor, target: Tensor, popularity: Tensor) -> Tensor:
+    """Ranks of items by their scores, 1 = best; equal scores go by popularity, what is left against them.
+
+    Args:
+        score: [N, n_items]; an item of score -inf is not ranked: n_items + 1.
+        target: [N] item ids; popularity: [n_items].
+    """
+    own, known = score.gather(1, target[:, None]), popularity[target][:, None]
+    ahead = (score > own) | ((score == own) & (popularity >= known))
+    return torch.where(own[:, 0] > float("-inf"), ahead[:, 1:].sum(1), score.shape[1] + 1)
+
+
+def _incidence(row: np.ndarray, column: np.ndarray, shape: tuple[int, int]) -> sp.csr_matrix:
+    """A matrix with 1 wherever (row, column) occurs."""
+    matrix = sp.coo_matrix((np.ones(len(row)), (row, column)), shape=shape).tocsr()
+    matrix.data[:] = 1
+    return matrix
 
 
 def _last_click(log: EventLog, rows: Tensor) -> Tensor:

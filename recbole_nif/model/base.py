@@ -115,6 +115,13 @@ class CTRModel(AbstractRecommender):
         """
         self.features.add_items(rows.columns)
 
+    def candidate_scores(self, batch) -> Tensor | None:
+        """How near each item is to what the model generates for a row, [B, n_items], larger is nearer.
+
+        -inf for an item that is no candidate of the row; None: the model generates nothing.
+        """
+        return None
+
     def click_loss(self, logits: Tensor, batch) -> Tensor:
         """Mean binary cross-entropy over the samples of ``batch``; rows added as partners do not count."""
         labels = batch[self.label_field].float()

@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from recbole_nif.data.event_log import NO_LABEL, NO_ROW, EventLog
-from recbole_nif.evaluation.baselines import history_rates, item_rates, last_click_recall, popularity_recall
+from recbole_nif.evaluation.baselines import (
+    history_rates,
+    item_knn_recall,
+    item_rates,
+    last_click_recall,
+    popularity_recall,
+    rank_of,
+)
 from recbole_nif.evaluation.scoring import evaluate_item_rate, evaluate_item_user_recent
 from tests.logs import make_log, make_table
 from tests.toy import toy_dataset
@@ -98,3 +105,17 @@ def test_with_one_class_in_validation_the_training_rows_tell_the_weights(tmp_pat
     views = toy_dataset(tmp_path, "LR", rows)
     evaluation = evaluate_item_user_recent(*views, views[0].config)
     assert 0 < evaluation.logloss < 2
+
+
+def test_item_knn_recall_sums_cosines_of_training_co_clicks(log):
+    # users clicked {1, 2}, {1, 2, 3} and {3}: cos(1, 2) = 1, cos(1, 3) = cos(2, 3) = 1 / 2
+    # row 8: user 4 clicked 1 before, so 2 is first and 3 second; row 1: user 1 clicked 1 before 2
+    assert item_knn_recall(log, TRAIN, torch.tensor([8]), CLICKS, (1, 2)) == {1: 0.0, 2: 1.0}
+    assert item_knn_recall(log, TRAIN, torch.tensor([1]), CLICKS, (1,)) == {1: 1.0}
+    # row 9 sees no click: all scores are 0, popularity ties 2 with 1 and 3
+    assert item_knn_recall(log, TRAIN, torch.tensor([9]), CLICKS, (2, 3)) == {2: 0.0, 3: 1.0}
+
+
+def test_ranks_break_ties_by_popularity_and_leave_out_what_is_no_candidate():
+    score = torch.tensor([[9.0, 0.5, 0.5, 0.7], [9.0, 0.5, 0.5, 0.5], [9.0, float("-inf"), 0.5, 0.7]])
+    assert rank_of(score, torch.tensor([1, 1, 1]), torch.tensor([0, 3, 2, 3])).tolist() == [2, 2, 5]

@@ -198,6 +198,14 @@ class AMEN(CTRModel):
         """Attention over history and moveline, and the flow, for the rows' own items."""
         return explain(self, self.encode_user(batch), self._target(batch[self.item_field]))
 
+    def candidate_scores(self, batch) -> Tensor | None:
+        """Every item's largest cosine with a vector of the flow, in the space of stage 1; [B, n_items]."""
+        if not self.use_nif:
+            return None
+        items = self.generator.item_table()  # [n_items, d]
+        flow = unit(self.generator.flow(batch))  # [B, K, d]
+        return torch.stack([vectors @ items.T for vectors in flow.unbind(1)]).amax(0)
+
     def loss_terms(self, batch) -> dict[str, Tensor]:
         """The weighted terms "bce", "tsp" and "align" of a batch, which may hold added partners."""
         state = self.encode_user(batch)

@@ -9,6 +9,13 @@ from torch.nn import functional as F
 from recbole_nif.model.layers.embedding import lookup
 
 
+def cohort_numbers(codes: Tensor) -> Tensor:
+    """A number of its own for every sequence of codes, [..., M] -> [...]; NO_CODE counts as a code."""
+    size = 1 << (62 // codes.shape[-1])  # codes are much fewer
+    weight = size ** torch.arange(codes.shape[-1], device=codes.device)
+    return ((codes + 1) * weight).sum(-1)
+
+
 class CodeTokens(nn.Module):
     """The vocabulary of T5 here: token 0 (padding and decoder start), then the codes of each level.
 

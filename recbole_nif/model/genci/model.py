@@ -10,6 +10,7 @@ from recbole_nif.config_choices import choice
 from recbole_nif.model.base import CTRModel, UserState
 from recbole_nif.model.explanation import Attention, Cohorts, Explanation
 from recbole_nif.model.genci.build import build_decoder, build_encoder, build_short_term, build_t5
+from recbole_nif.model.genci.codebook import cohort_numbers
 from recbole_nif.model.genci.generation import Generated, generate
 from recbole_nif.model.genci.history_encoder import EncodedHistories, Histories
 from recbole_nif.model.genci.on_device import OnDevice
@@ -19,6 +20,8 @@ from recbole_nif.model.layers.embedding import add_zeros, initialize
 from recbole_nif.model.layers.mlp import MLP
 from recbole_nif.model.layers.target_attention import positions_of
 from recbole_nif.semantic_id.trie import PrefixTrie
+
+CANDIDATE_BEAMS = 500  # of candidate_scores
 
 
 @dataclass(frozen=True)
@@ -139,12 +142,29 @@ class GenCI(CTRModel):
             terms["sr"] = self.lambda_sr * self._relatedness_loss(batch, logits)
         return terms
 
-    def generated(self, batch, n_levels: int | None = None) -> Generated:
+    def generated(self, batch, n_levels: int | None = None, n_beams: int | None = None) -> Generated:
         """The codes that are generated for the distinct histories of ``batch``, all levels by default."""
         histories = Histories.of(batch)
         encoded = self.encoder(histories)
         memory = self._memory(encoded, learns=False)
-        return self._generate(histories, encoded, memory, n_levels or self.n_levels)
+        return self._generate(histories, encoded, memory, n_levels or self.n_levels, n_beams)
+
+    def candidate_scores(self, batch) -> Tensor:
+        """The score of the beam whose codes, all but the digit, an item has; [B, n_items], -inf without one.
+
+        Cohorts are those of ``CANDIDATE_BEAMS`` beams, not of the one that the click model reads.
+        """
+        found = self.generated(batch, self.n_levels - 1, CANDIDATE_BEAMS)
+        number = cohort_numbers(self.codes[:, :-1])  # [n_items]
+        known, place = number.unique(return_inverse=True)
+        beam = cohort_numbers(found.codes)  # [H, W]
+        cohort = torch.searchsorted(known, beam).clamp_max(len(known) - 1)
+        score = found.score.masked_fill(known[cohort] != beam, float("-inf"))  # free decoding: no such item
+        best = score.new_full((len(score), len(known)), float("-inf")).scatter_reduce(
+            1, cohort, score, "amax"
+        )
+        best[:, place[0]] = float("-inf")  # items without an ID, such as the padding item
+        return best[:, place].index_select(0, Histories.of(batch).of_row)
 
     def code_hits(self, batch) -> Tensor:
         """Whether the best generated code of each level is that of the row's own item, [B, N-1] bool."""
@@ -207,9 +227,14 @@ class GenCI(CTRModel):
 
     @torch.no_grad()
     def _generate(
-        self, histories: Histories, encoded: EncodedHistories, memory: list[Tensor], n_levels: int
+        self,
+        histories: Histories,
+        encoded: EncodedHistories,
+        memory: list[Tensor],
+        n_levels: int,
+        n_beams: int | None = None,
     ) -> Generated:
-        every = torch.arange(len(histories.cut), device=histories.cut.device)
+        every = torch.arange(histories.cut.shape[0], device=histories.cut.device)
         return generate(
             self.decoder,
             self.tokens,
@@ -217,7 +242,7 @@ class GenCI(CTRModel):
             self.decoder.source(memory, encoded, histories.window, every),
             self._start(encoded.last),
             n_levels=n_levels,
-            n_beams=self.n_beams,
+            n_beams=n_beams or self.n_beams,
         )
 
     def _next_token_loss(
