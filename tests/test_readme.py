@@ -7,6 +7,7 @@ import pytest
 from recbole_nif import cli
 from recbole_nif.analysis.command import parse as parse_analyze
 from recbole_nif.analysis.explain_command import parse as parse_explain
+from recbole_nif.analysis.recall_command import parse as parse_recall
 from recbole_nif.audit.command import READER, parse
 from recbole_nif.config import NIFConfig
 from recbole_nif.resources import dataset_configs_dir
@@ -39,6 +40,8 @@ def test_every_command_is_understood(command, tmp_path, monkeypatch, capsys):
     elif options[0] == "audit":
         audit, settings = parse(options[1:])
         assert audit.run or NIFConfig(READER, audit.dataset, argv=settings)["dataset"] == "ml-100k"
+    elif options[0] == "recall":
+        assert parse_recall(options[1:])[1] == []
     elif options[0] == "analyze":
         analysis, settings = parse_analyze(options[1:])
         assert analysis.runs and analysis.out and settings == []

@@ -15,7 +15,7 @@ from recbole_nif.publish.text import number
 from recbole_nif.run_folder import write_json
 
 SCHEMA = 1
-ROWS = 20_000
+ROWS = 5_000  # a beam search takes a while on a CPU
 
 HELP = """\
 usage: recbole-nif recall --run FOLDER [--rows N] [--out FILE] [--key=value ...]
@@ -26,7 +26,7 @@ whose codes the item has. Beside it popularity, item-kNN (co-clicks of training)
 click.
 
   --run FOLDER    folder of a run, with checkpoints/finetune-best.pt
-  --rows N        at most so many clicked rows of validation and of test, a seeded sample (default 20000)
+  --rows N        at most so many clicked rows of validation and of test, a seeded sample (default 5000)
   --out FILE      where all values go as JSON
   --KEY=VALUE     any key of the configuration, such as --data_path=FOLDER
 """
