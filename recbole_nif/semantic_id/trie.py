@@ -93,6 +93,7 @@ class Cohorts(_Movable):
     """
 
     items: Tensor  # [items x (N-1)] int64
+    number: Tensor  # [items x (N-1)] int64, the cohort of each entry
     offsets: Tensor  # [cohorts + 1] int64
     begin: Tensor  # [N-1] int64, number of each level's first cohort
     sizes: tuple[int, ...]  # of the levels but the last
@@ -106,7 +107,7 @@ class Cohorts(_Movable):
         number = (ids.codes[items, :-1] + begin).T.reshape(-1)  # [(N-1) x items]
         order = torch.argsort(number, stable=True)
         offsets = F.pad(torch.bincount(number, minlength=sum(sizes)).cumsum(0), (1, 0))
-        return cls(items.repeat(len(sizes))[order], offsets, begin, sizes)
+        return cls(items.repeat(len(sizes))[order], number[order], offsets, begin, sizes)
 
     @property
     def count(self) -> Tensor:
@@ -140,8 +141,4 @@ class Cohorts(_Movable):
         if not exporting():
             return F.embedding_bag(self.items, table, self.offsets, mode="sum", include_last_offset=True)
         # in a graph a sum of constants, which is computed once when it is loaded
-        place = torch.arange(self.items.shape[0], device=table.device)
-        number = torch.searchsorted(self.offsets, place, right=True) - 1  # the cohort of each entry
-        return table.new_zeros(self.offsets.shape[0] - 1, table.shape[1]).index_add(
-            0, number, table[self.items]
-        )
+        return table.new_zeros(sum(self.sizes), table.shape[1]).index_add(0, self.number, table[self.items])

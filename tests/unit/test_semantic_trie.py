@@ -61,5 +61,5 @@ def test_the_gradient_of_a_mean_is_shared_among_the_cohorts_items(ids):
 def test_all_tensors_move_to_a_device_together(ids):
     trie, cohorts = PrefixTrie.build(ids).to("meta"), Cohorts.build(ids).to("meta")
     tensors = [value for value in (*vars(trie).values(), *vars(cohorts).values()) if torch.is_tensor(value)]
-    assert len(tensors) == 7 and all(value.is_meta for value in tensors)
+    assert len(tensors) == 8 and all(value.is_meta for value in tensors)
     assert trie.sizes == (3, 3, 2)

@@ -81,9 +81,8 @@ class HistoryEncoder(nn.Module):
         mask = self._causal_mask(place[1:]) if self.causal else _padding_mask(length, place[1:])
         states = self.stack(inputs_embeds=inputs, attention_mask=mask).last_hidden_state
         states = torch.cat([self.no_history.expand(states.shape[0], 1, -1), states], dim=1)  # [U, 1 + P, d]
-        visible = torch.where(
-            place > 0, place <= length.unsqueeze(1), (length == 0).unsqueeze(1)
-        )  # [H, 1 + P]
+        empty = (length == 0).unsqueeze(1)
+        visible = (place <= length.unsqueeze(1)) & ((place > 0) | empty)  # [H, 1 + P]
         return EncodedHistories(states, visible, last=states[histories.window, length])
 
     def embed(self, histories: Histories) -> Tensor:
