@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from recbole_nif.model.layers.embedding import pick
 from recbole_nif.model.layers.mlp import MLP, apply_layer, make_activation
-from recbole_nif.tracing import may_wait
+from recbole_nif.tracing import exporting, may_wait
 
 IN_CACHE = 2048  # positions whose hidden units stay in a core's cache: scoring takes half the time
 
@@ -50,7 +50,7 @@ class TargetAttention(nn.Module):
         With ``rows`` [B] there are S histories, [S, L, D] and [S, L], and target b reads that of ``rows[b]``.
         """
         weights = self.weights(target, history, mask, rows)
-        if rows is not None and len(history) == 1:
+        if rows is not None and not exporting() and len(history) == 1:  # a graph leaves it open
             return weights @ history[0]
         own = history if rows is None else history.index_select(0, rows)
         return torch.bmm(weights.unsqueeze(1), own).squeeze(1)
@@ -65,7 +65,7 @@ class TargetAttention(nn.Module):
         length, mask = history.shape[1], _of_rows(mask, rows)
         positions, counted = positions_of(mask)
         row = positions // length  # [P], of each position
-        place = positions if rows is None else rows[row] * length + positions % length  # in all histories
+        place = positions if rows is None else positions + (rows[row] - row) * length  # in all histories
         for_target, for_history, for_product = self.first.weight.t().split(self.dim)  # [D, H] each
         offset = torch.addmm(self.first.bias, target, for_target)  # [B, H]
 
