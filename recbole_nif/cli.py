@@ -41,6 +41,7 @@ commands:
   explain --run FOLDER     why a model scored a user and an item as it did
   score --run FOLDER       click probabilities of the pairs of users and items in a file
   topk --run FOLDER        the items that users would rather click
+  export --run FOLDER      a trained model as a folder that needs no dataset
   shards DATASET           a dataset as Parquet files, for runs with --stream_shards that never hold all of it
 
 Lowest to highest: RecBole's defaults, props/overall.yaml, the model's YAML, the dataset's YAML, tuned values,
@@ -60,6 +61,7 @@ COMMANDS = {  # name -> module with ``main(argv) -> exit code``
     "explain": "recbole_nif.analysis.explain_command",
     "score": "recbole_nif.inference.score_command",
     "topk": "recbole_nif.inference.topk_command",
+    "export": "recbole_nif.export.command",
     "shards": "recbole_nif.shards_command",
 }
 

@@ -49,6 +49,7 @@ class NIFConfig(Config):
         config_file_list: YAML files, later ones win; ``--config_files`` of the command line come after them.
         config_dict: values; texts among them are parsed as on the command line.
         argv: command line options, never taken from ``sys.argv``.
+        with_files: whether the dataset's files are needed.
 
     Attributes:
         model_class: the model's class; ``config["model"]`` is its name and ``config["model_name"]`` the
@@ -69,6 +70,7 @@ class NIFConfig(Config):
         config_file_list: Sequence[str | Path] | None = None,
         config_dict: Mapping[str, Any] | None = None,
         argv: Sequence[str] = (),
+        with_files: bool = True,
     ):
         compat.apply()
         registry.register_metric()
@@ -90,7 +92,7 @@ class NIFConfig(Config):
         self._given |= {"model": resolved.full_name, "dataset": self.dataset}
         self.changed = changed_values(self._given, merge_layers(defaults))
         _refuse_unsupported(self._given)
-        if not self._given["source"] and not self._given["stream_shards"]:
+        if with_files and not (self._given["source"] or self._given["stream_shards"]):
             _check_dataset(self.dataset, self._given["data_path"])
 
         self.final_config_dict = plain(self._given)

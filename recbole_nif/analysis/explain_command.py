@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
         print(HELP)
         return 0
     config, model, views = load_run(options.run, settings)
-    case, names = find_case(views, options.user, options.item), Names(config, views[0])
+    case, names = find_case(views, options.user, options.item), Names.of_dataset(config, views[0])
     batch = to_device(case.batch, config["device"])
     with torch.inference_mode():
         score = float(model.predict(batch).reshape(-1)[0])

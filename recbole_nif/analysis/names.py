@@ -1,5 +1,7 @@
 """What items and scenes are called: titles of the .item file, tokens of the scene field."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,13 +16,21 @@ class Names:
     """Names by internal id.
 
     Args:
-        config: of the run; dataset: any of its views.
+        items: tokens.
+        titles: "" where an item has none; None where the data have no titles.
+        members: [sets, S] int64, the elementary scenes of scene sets, 0-padded.
+        scenes: of elementary scenes.
     """
 
-    def __init__(self, config, dataset):
-        self.items = [str(token) for token in dataset.field2id_token[dataset.iid_field]]
-        self.titles = _titles(config, dataset) or self.items
-        self.members, self.scenes = dataset.scenes.members, _scenes(config, dataset)
+    def __init__(self, items: list[str], titles: list[str] | None, members: Tensor, scenes: list[str]):
+        self.items, self.titles = items, titles or items
+        self.members, self.scenes = members, scenes
+
+    @classmethod
+    def of_dataset(cls, config, dataset) -> Names:
+        """The names of a built ``CTRDataset``, any of its views."""
+        items = [str(token) for token in dataset.field2id_token[dataset.iid_field]]
+        return cls(items, _titles(config, dataset), dataset.scenes.members, _scenes(config, dataset))
 
     def extend(self, tokens: Iterable[str]) -> None:
         """Items that came after the data, whose titles are their tokens."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from recbole_nif.errors import UserError
+from recbole_nif.export.read import WEIGHTS, is_export
 from recbole_nif.inference.frames import require
 from recbole_nif.inference.resumable_csv import digest
 from recbole_nif.inference.row_error import RowError
@@ -85,8 +86,12 @@ def job_of(options: argparse.Namespace, settings: Sequence[str], **others) -> di
         name: getattr(options, name) for name in ("items", "events", "input", "users") if name in options
     }
     digests = {name: digest(path) for name, path in files.items() if path}
-    weights = digest(Path(options.run, "checkpoints", "finetune-best.pt"))
+    weights = digest(_weights(Path(options.run)))
     return {"run": weights, "settings": sorted(settings), "files": digests, **others}
+
+
+def _weights(run: Path) -> Path:
+    return run / WEIGHTS if is_export(run) else run / "checkpoints" / "finetune-best.pt"
 
 
 @contextmanager

@@ -77,6 +77,20 @@ class EventRule:
     scenes: SceneRule
     last_item: int | None = None
 
+    @classmethod
+    def of(cls, config, scenes: SceneRule, *, timed: bool) -> EventRule:
+        """The rule of a run's configuration; ``timed``: whether the data have times."""
+        return cls(
+            item=config["ITEM_ID_FIELD"],
+            time=config["TIME_FIELD"] if timed else None,
+            label=config["LABEL_FIELD"],
+            rating=config["RATING_FIELD"],
+            threshold=next(iter((config["threshold"] or {}).items()), None),
+            intervals=dict(config["val_interval"] or {}),
+            behavior=config["behavior_field"],
+            scenes=scenes,
+        )
+
     def read(self, table, columns: Columns, user: int, item_rank: np.ndarray) -> Events:
         """A user's events by time; rows that the data would not have kept are left out.
 

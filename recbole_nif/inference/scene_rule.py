@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -61,6 +61,14 @@ class SceneRule:
             else:
                 values.append(np.zeros((len(frame), *known.shape[1:]), dtype=np.int64))
         return self.sets(values)
+
+    def distinct(self) -> SceneRule:
+        """The same rule, with every combination of values in ``known`` once."""
+        values, sets = self.known
+        if not self.fields:
+            return replace(self, known=((), np.zeros(0)))
+        _, place = np.unique(_keys(values), axis=0, return_index=True)
+        return replace(self, known=([column[place] for column in values], sets[place]))
 
     def sets(self, values: list[np.ndarray]) -> np.ndarray:
         """Scene sets by the values of the fields, each [N] or [N, S] -> [N]."""

@@ -17,7 +17,7 @@ usage: recbole-nif score --run FOLDER --input FILE --output FILE [--items FILE] 
 The click probabilities that a trained model gives pairs of users and items. Killed and started again, it goes
 on behind what was written. All files are CSV with a header line; columns are named as in the run's data.
 
-  --run FOLDER     folder of a run, with checkpoints/finetune-best.pt
+  --run FOLDER     folder of a run, with checkpoints/finetune-best.pt, or of an export
   --input FILE     columns of user and item; with a column of times each pair is scored as of its own, else
                    behind all events of its user; columns of the impression are read where models do. - reads
                    standard input

@@ -79,10 +79,10 @@ class Scorer:
         cache_size: int = CACHE_SIZE,
         settings: Sequence[str] = (),
     ) -> Scorer:
-        """The scorer of a run's folder.
+        """The scorer of a run's folder, or of an export of it.
 
         Args:
-            run_folder: with ``checkpoints/finetune-best.pt``.
+            run_folder: with ``checkpoints/finetune-best.pt``; an export needs no files of the data.
             device: as the configuration's key.
             data_path: folder of the data, where it is not the one of training.
             cache_size: as above.
@@ -91,8 +91,13 @@ class Scorer:
         Raises:
             UserError: the folder is no run's, its data are missing, or its weights do not fit them.
         """
+        from recbole_nif.export.read import is_export, read_export  # it is made of what is below
+
         argv = [] if device == "auto" else [f"--device={device}"]  # as a run is loaded anyway
         argv += [] if data_path is None else [f"--data_path={data_path}"]
+        if is_export(run_folder):
+            _, model, data = read_export(run_folder, [*argv, *settings])
+            return cls(model, data, cache_size)
         config, model, views = load_run(Path(run_folder), [*argv, *settings])
         return cls(model, ServingData.of_dataset(config, views[0]), cache_size)
 

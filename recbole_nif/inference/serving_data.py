@@ -38,10 +38,12 @@ class ServingData:
         context: columns of an impression itself, name -> empty tensor of its type and width.
         rule: what a row of events says.
         log: the events of all users.
+        event_items: ids of the items that any event has, ascending.
         item_rank: [items], the order of items inside one time.
         item_clicks: [items], clicks in the training split.
         semantic_ids: the items' codes, where the model reads them.
         names: what items and scenes are called.
+        has_events: False where the events of the data's users were left out of what was stored.
     """
 
     config: object
@@ -52,28 +54,19 @@ class ServingData:
     context: dict[str, Tensor]
     rule: EventRule
     log: EventLog
+    event_items: np.ndarray
     item_rank: np.ndarray
     item_clicks: Tensor
     semantic_ids: SemanticIds | None
     names: Names
+    has_events: bool = True
 
     @classmethod
     def of_dataset(cls, config, dataset) -> ServingData:
         """The parts of a built ``CTRDataset``, any of its views."""
         users, items = dataset.get_user_feature(), dataset.get_item_feature()
-        time = dataset.time_field if dataset.time_field in dataset.all_rows else None
-        threshold = next(iter((config["threshold"] or {}).items()), None)
         answers = {dataset.uid_field, dataset.iid_field, dataset.label_field, ROW_ID}
-        rule = EventRule(
-            item=dataset.iid_field,
-            time=time,
-            label=dataset.label_field,
-            rating=config["RATING_FIELD"],
-            threshold=threshold,
-            intervals=dict(config["val_interval"] or {}),
-            behavior=config["behavior_field"],
-            scenes=SceneRule.of_dataset(dataset),
-        )
+        timed = dataset.time_field in dataset.all_rows
         needs = dataset.needs
         return cls(
             config=config,
@@ -84,12 +77,13 @@ class ServingData:
             context={
                 name: dataset.all_rows[name][:0] for name in dataset.all_rows.columns if name not in answers
             },
-            rule=rule,
+            rule=EventRule.of(config, SceneRule.of_dataset(dataset), timed=timed),
             log=dataset.event_log,
+            event_items=np.unique(dataset.event_log.item.numpy()),
             item_rank=dataset.token_rank(dataset.iid_field),
             item_clicks=dataset.train_item_count,
             semantic_ids=dataset.semantic_ids if needs.semantic_ids else None,
-            names=Names(config, dataset),
+            names=Names.of_dataset(config, dataset),
         )
 
     @property
@@ -112,7 +106,7 @@ class ServingData:
 
     def user_log(self) -> UserLog:
         """The events, to which others can be appended."""
-        return UserLog(self.log, self.item_rank)
+        return UserLog(self.log, self.item_rank, self.event_items, complete=self.has_events)
 
     def view(self, log: EventLog) -> View:
         """What reads the histories of ``log``."""

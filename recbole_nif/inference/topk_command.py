@@ -22,7 +22,7 @@ usage: recbole-nif topk --run FOLDER --users FILE|TOKEN,TOKEN --output FILE [--k
 The items with the highest click probabilities, of all that any event has. Killed and started again, it goes
 on behind what was written. All files are CSV with a header line; columns are named as in the run's data.
 
-  --run FOLDER     folder of a run, with checkpoints/finetune-best.pt
+  --run FOLDER     folder of a run, with checkpoints/finetune-best.pt, or of an export
   --users USERS    a file with a column of users, and maybe one of times (else behind all of their events), or
                    tokens with commas between them
   --output FILE    user, rank, item and score, with the item's title where the data have one; - writes to

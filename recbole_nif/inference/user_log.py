@@ -6,7 +6,7 @@ that an update costs as much as that user's history and reading costs nothing mo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -26,10 +26,14 @@ class UserLog:
         log: of the dataset. Of a log that is frozen at the end of training (``history_until: train``) only
             what is before counts.
         item_rank: [items], the order of items inside one time.
+        items: ids of the items that its events have, ascending.
+        complete: False where the events of the data's users are not there. What is known of such a user is
+            then what was appended, and before that nobody is told an answer.
     """
 
-    def __init__(self, log: EventLog, item_rank: np.ndarray):
+    def __init__(self, log: EventLog, item_rank: np.ndarray, items: np.ndarray, *, complete: bool = True):
         self.strict, self.item_rank = log.strict, item_rank
+        self._items, self._complete = set(items.tolist()), complete
         columns = (log.item, log.timestamp, log.label, log.rating, log.scene, log.behavior)
         self._events = Events(*(column.numpy() for column in columns))
         self._begin, self._end = log.offsets.numpy()[:-1], log.offsets.numpy()[1:]
@@ -38,7 +42,6 @@ class UserLog:
         self._changed: dict[int, Events] = {}
         self._version: dict[int, int] = {}
         self._strangers: dict[str, int] = {}
-        self._items = set(np.unique(self._events.item).tolist())
 
     def stranger(self, token: str) -> int:
         """The number of a user that the data do not have; 0 before its first events."""
@@ -53,7 +56,15 @@ class UserLog:
         return self._version.get(user, 0)
 
     def of(self, user: int) -> Events:
-        """A user's events in the order of the log."""
+        """A user's events in the order of the log.
+
+        Raises:
+            UserError: they are not there.
+        """
+        self._check([user])
+        return self._present(user)
+
+    def _present(self, user: int) -> Events:
         if user in self._changed:
             return self._changed[user]
         if user <= PADDING:
@@ -68,7 +79,7 @@ class UserLog:
         """
         if not len(events):
             return
-        present = self.of(user)
+        present = self._present(user)
         if len(present) and events.timestamp[0] < present.timestamp[-1]:
             raise UserError(
                 f"An event at {events.timestamp[0]:.17g} is earlier than the user's last one at "
@@ -83,7 +94,12 @@ class UserLog:
         return np.array(sorted(self._items - {PADDING}), dtype=np.int64)
 
     def read(self, users: np.ndarray) -> EventLog:
-        """A log in which user n is ``users[n]`` [U], with all of its events."""
+        """A log in which user n is ``users[n]`` [U], with all of its events.
+
+        Raises:
+            UserError: those of a user are not there.
+        """
+        self._check(users.tolist())
         changed = np.isin(users, list(self._changed)) if self._changed else np.zeros(len(users), dtype=bool)
         known = np.where(changed | (users < 0), PADDING, users)
         begin = np.where(known == PADDING, 0, self._begin[known])
@@ -96,6 +112,13 @@ class UserLog:
             order = np.argsort(owner, kind="stable")
             owner, events = owner[order], events.take(order)
         return log_of(owner, events, len(users), self.strict)
+
+    def _check(self, users: Iterable[int]) -> None:
+        if not self._complete and any(user > PADDING and user not in self._changed for user in users):
+            raise UserError(
+                "The export was made without its event log: give a user's history with the request, or "
+                "append it first."
+            )
 
 
 def log_of(owner: np.ndarray, events: Events, n_users: int, strict: bool) -> EventLog:
