@@ -42,6 +42,7 @@ commands:
   score --run FOLDER       click probabilities of the pairs of users and items in a file
   topk --run FOLDER        the items that users would rather click
   export --run FOLDER      a trained model as a folder that needs no dataset
+  serve --run FOLDER       a trained model behind HTTP
   shards DATASET           a dataset as Parquet files, for runs with --stream_shards that never hold all of it
 
 Lowest to highest: RecBole's defaults, props/overall.yaml, the model's YAML, the dataset's YAML, tuned values,
@@ -62,6 +63,7 @@ COMMANDS = {  # name -> module with ``main(argv) -> exit code``
     "score": "recbole_nif.inference.score_command",
     "topk": "recbole_nif.inference.topk_command",
     "export": "recbole_nif.export.command",
+    "serve": "recbole_nif.serving.command",
     "shards": "recbole_nif.shards_command",
 }
 

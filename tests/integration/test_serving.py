@@ -1,0 +1,308 @@
+"""The service over real connections: the scorer's answers, limits, mistakes, concurrent events, its end."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+import uvicorn
+
+from recbole_nif.cli import main
+from recbole_nif.inference import Scorer
+from recbole_nif.serving.app import create_app
+from recbole_nif.serving.limits import Limits
+from tests.toy_runs import toy_run
+
+ITEMS = [f"m{number}" for number in range(1, 11)]
+HISTORY = [
+    {"item_id": f"m{number}", "rating": number % 6, "timestamp": 10 * number} for number in range(1, 8)
+]
+LIMITS = Limits(items=50, events=20, body=20_000, waiting=200)
+
+
+@contextlib.contextmanager
+def served(scorer, limits=LIMITS, **options):
+    """The address of a service in a thread."""
+    config = uvicorn.Config(create_app(scorer, limits, **options), port=0, log_level="error")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return toy_run(tmp_path_factory.mktemp("serving"), "AMEN")
+
+
+@pytest.fixture(scope="module")
+def scorer(run):
+    """What the service is compared with."""
+    return Scorer.load(run, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def client(run):
+    with served(Scorer.load(run, device="cpu")) as client:
+        yield client
+
+
+def near(answer, expected) -> bool:
+    """Up to rounding, which depends on what is scored together: AMEN keeps flows in half precision."""
+    assert answer.status_code == 200, answer.text
+    return np.abs(np.array(answer.json()["scores"]) - expected).max() < 1e-5
+
+
+def test_scores_are_those_of_the_scorer(client, scorer):
+    for body in (
+        {"user": "a"},
+        {"user": "b", "at": 1000000400},
+        {"user": "nobody"},
+        {"user": "new", "history": HISTORY, "at": 65},
+        {"user": "a", "user_features": {"age": 21}, "context": {"timestamp": 1000000900}},
+        {},
+    ):
+        answer = client.post("/score", json={"items": [*ITEMS, "unknown", 7], **body})
+        assert near(answer, scorer.score(items=[*ITEMS, "unknown", 7], **body))
+
+
+def test_rankings_are_those_of_the_scorer(client, scorer):
+    for body in (
+        {"user": "c", "k": 3},
+        {"user": "a", "candidates": ["m9", "m2", "x"], "exclude_seen": False},
+    ):
+        answer, expected = client.post("/topk", json=body), scorer.topk(**body)
+        assert near(answer, expected["score"])
+        assert answer.json()["items"] == expected["item"].tolist()
+
+
+def test_what_is_scored_together_is_scored_as_alone(run, scorer):
+    """A wrong request and requests of other kinds among them change nothing."""
+    asked = [
+        {"user": user, "items": random.Random(place).sample(ITEMS, 1 + place % 4), **at}
+        for place in range(12)
+        for user in ("a", "b", "stranger", "c")
+        for at in ({}, {"at": 1000000150 + 40 * place})
+    ] + [{"user": "a", "items": ["m1", ""]}, {"user": "a", "items": ITEMS, "history": HISTORY}]
+    random.Random(0).shuffle(asked)
+    expected = [scorer.score(**body) for body in asked]
+    with served(Scorer.load(run, device="cpu"), wait=0.03) as client, ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(lambda body: client.post("/score", json=body), asked))
+        told = client.get("/metrics").text
+    assert all(near(*pair) for pair in zip(answers, expected, strict=True))
+    batches = {line.split()[0]: float(line.split()[1]) for line in told.splitlines() if line[0] != "#"}
+    assert batches["recbole_nif_batch_requests_sum"] == len(asked)
+    assert batches["recbole_nif_batch_requests_count"] < len(asked) / 2
+
+
+def test_no_answer_is_wrong_or_lost_while_events_are_appended(run):
+    """Of every user the events are appended one by one; after each the scores are those that belong to it."""
+    users = ["a", "b", "c", *(f"new{number}" for number in range(5))]
+    events = [
+        {"item_id": random.Random(n).choice(ITEMS), "rating": n % 6, "timestamp": 2e9 + n} for n in range(6)
+    ]
+    expected, alone = {}, Scorer.load(run, device="cpu")
+    for user in users:
+        for number, event in enumerate(events):
+            alone.update(user, [event])
+            expected[user, number] = alone.score(user, ITEMS)
+    after = [[expected[user, number] for number in range(len(events))] for user in users]
+    assert np.abs(np.diff(after, axis=1)).max(-1).min() > 1e-4
+    unchanged = alone.score("somebody", ITEMS, history=HISTORY)
+
+    def append(client, user) -> int:
+        right = 0
+        for number, event in enumerate(events):
+            assert client.post("/events", json={"user": user, "events": [event]}).json() == {"appended": 1}
+            for _ in range(3):
+                right += near(
+                    client.post("/score", json={"user": user, "items": ITEMS}), expected[user, number]
+                )
+            body = {"user": "somebody", "items": ITEMS, "history": HISTORY}
+            right += near(client.post("/score", json=body), unchanged)
+        return right
+
+    with served(Scorer.load(run, device="cpu"), wait=0.001) as client, ThreadPoolExecutor(len(users)) as pool:
+        right = list(pool.map(lambda user: append(client, user), users))
+        told = client.get("/metrics").text
+    assert right == [4 * len(events)] * len(users)
+    assert f'requests_total{{path="/score",status="200"}} {sum(right)}.0' in told
+    assert f"appended_events_total {len(users) * len(events)}.0" in told
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "sentence"),
+    [
+        ("/score", {"items": ["m1"] * 51}, 413, "items has 51 entries: give at most 50."),
+        ("/score", {"items": [], "history": HISTORY * 3}, 413, "history has 21 entries: give at most 20."),
+        ("/topk", {"candidates": ["m1"] * 51}, 413, "candidates has 51 entries: give at most 50."),
+        ("/topk", {"k": 51}, 413, "k is 51: give at most 50."),
+        ("/topk", {"k": 0}, 400, "k is 0: give at least 1."),
+        ("/score", {"user": "a"}, 422, "items: field required."),
+        ("/score", {"user": 1.5, "items": []}, 422, "user"),
+        ("/score", {"items": ["m1"], "user_id": "a"}, 422, "user_id: extra inputs are not permitted."),
+        ("/score", {"items": "m1"}, 422, "items: input should be a valid list."),
+        ("/score", {"items": ["m1"], "at": 10**400}, 400, "at is"),
+        ("/score", {"items": ["m1"], "user_features": {"hat": 1}}, 400, "user_features names 'hat'"),
+        ("/score", {"items": ["m1"], "context": {"age": 1}}, 400, "context names 'age'"),
+        ("/score", {"items": ["m1"], "history": [{"item_id": "m1"}]}, 400, "timestamp"),
+        ("/score", {"items": ["m1"], "history": [{"item_id": {"a": 1}}]}, 422, "history.0"),
+        (
+            "/events",
+            {"user": "a", "events": [{"item_id": "m1", "rating": 5, "timestamp": 1}]},
+            400,
+            "earlier",
+        ),
+        ("/events", {"user": "", "events": []}, 400, "The events have no user"),
+        ("/events", {"events": []}, 422, "user: field required."),
+    ],
+)
+def test_a_wrong_request_is_told_in_one_sentence(client, path, body, status, sentence):
+    answer = client.post(path, json=body)
+    assert answer.status_code == status
+    assert list(answer.json()) == ["error"]
+    assert sentence in answer.json()["error"]
+    assert "\n" not in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "sentence"),
+    [
+        (b'{"items": [', 422, "The body is not JSON"),
+        (b"\xff\xfe", 422, ""),
+        (b"[1, 2]", 422, "valid dictionary"),
+        (b"", 422, "field required"),
+        (b"[" * 15_000, 400, ""),
+        (b'{"items": ["m1"], "at": NaN}', 400, "at is nan: give a finite number"),
+        (b'{"items": ["m1"], "at": 1e999}', 400, "at is inf: give a finite number"),
+        (b'{"items": ["m1"], "history": [{"item_id": "m1", "rating": NaN, "timestamp": 1}]}', 400, "rating"),
+        (
+            b'{"items": ["m1"], "history": [{"item_id": "m1", "rating": 5, "timestamp": 1e999}]}',
+            400,
+            "timesta",
+        ),
+        (b" " * 20_001, 413, "more than 20,000 bytes"),
+        (b'{"items": ["' + b"x" * 140_000 + b'"]}', 413, "more than 20,000 bytes"),
+    ],
+)
+def test_a_body_that_is_none_is_told_in_one_sentence(client, content, status, sentence):
+    for body in (content, iter([content[:5], content[5:]])):  # with its length, and in parts without
+        answer = client.post("/score", content=body, headers={"content-type": "application/json"})
+        assert answer.status_code == status
+        assert sentence in answer.json()["error"]
+
+
+def test_numbers_and_times_of_any_size_do_not_bring_it_down(client):
+    for time_of_event in (10**30, -(10**30), 2**63, 1.5, "2020-01-01", "7", None, True):
+        history = [{"item_id": "m1", "rating": 5, "timestamp": time_of_event}]
+        for body in ({"history": history}, {"history": history, "at": 10**18}, {"at": time_of_event}):
+            answer = client.post("/score", json={"items": ["m1"], **body})
+            assert answer.status_code in (200, 400, 422), (body, answer.text)
+    assert client.get("/healthz").json() == {"status": "ok", "model": "AMEN", "dataset": "toy"}
+
+
+def test_pages_that_are_not_there(client):
+    assert client.get("/nothing").json() == {"error": "Not Found"}
+    assert client.get("/score").status_code == 405
+    assert 'path="other",status="404"' in client.get("/metrics").text
+
+
+def test_a_full_queue_refuses_and_goes_on(run):
+    scorer, begun, go = Scorer.load(run, device="cpu"), threading.Event(), threading.Event()
+    topk = scorer.topk
+
+    def slow(*args, **kwargs):
+        begun.set()
+        go.wait()
+        return topk(*args, **kwargs)
+
+    scorer.topk = slow
+    with served(scorer, Limits(waiting=2)) as client, ThreadPoolExecutor(8) as pool:
+        first = pool.submit(client.post, "/topk", json={"user": "a"})
+        begun.wait()
+        others = [pool.submit(client.post, "/score", json={"user": "a", "items": ITEMS}) for _ in range(6)]
+        while sum(other.done() for other in others) < 4:
+            time.sleep(0.01)
+        go.set()
+        assert first.result().status_code == 200
+        answers = [other.result() for other in others]
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 503, 503, 503, 503]
+    assert {answer.json().get("error") for answer in answers} == {
+        None, "Too many requests wait already: try again later.",
+    }  # fmt: skip
+
+
+def test_a_bug_is_logged_and_told_without_its_details(run, caplog):
+    scorer = Scorer.load(run, device="cpu")
+    scorer.topk = lambda *_, **__: 1 / 0
+    with served(scorer) as client:
+        answer = client.post("/topk", json={})
+        assert (answer.status_code, answer.json()) == (
+            500,
+            {"error": "The service failed; its log says why."},
+        )
+        assert client.post("/score", json={"items": ITEMS}).status_code == 200
+        assert 'path="/topk",status="500"' in client.get("/metrics").text
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_told_to_end_it_answers_what_it_was_asked(run, tmp_path):
+    """A process of its own, and a request whose body is still on its way when SIGTERM comes."""
+    argv = [sys.executable, "-m", "recbole_nif.cli", "serve", f"--run={run}", "--port=0", "--device=cpu"]
+    root = Path(__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(argv, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        told = process.stdout.readline()
+        assert told.startswith("Serving AMEN on toy at http://127.0.0.1:")
+        address, content = told.split()[-1], json.dumps({"user": "a", "items": ITEMS}).encode()
+
+        def body():
+            yield content[:9]
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+            yield content[9:]
+
+        assert httpx2.get(f"{address}/healthz").status_code == 200
+        answer = httpx2.post(f"{address}/score", content=body(), headers={"content-type": "application/json"})
+        assert len(answer.json()["scores"]) == len(ITEMS)
+        assert process.wait(20) == 0
+        with pytest.raises(httpx2.ConnectError):
+            httpx2.get(f"{address}/healthz")
+    finally:
+        process.kill()
+        process.stdout.close()
+
+
+def test_mistakes_of_the_command(run, capsys, monkeypatch):
+    def refused(*argv) -> str:
+        assert main(["serve", *argv]) == 2
+        return capsys.readouterr().err
+
+    assert "serve needs --run" in refused()
+    assert "--max_items is 0: give more than 0" in refused(f"--run={run}", "--max_items=0")
+    assert "--wait_ms is nan: give 0 or more" in refused(f"--run={run}", "--wait_ms=nan")
+    assert "Cannot listen on 256.0.0.1:8000" in refused(f"--run={run}", "--host=256.0.0.1")
+    assert "Cannot listen on 127.0.0.1:70000" in refused(f"--run={run}", "--port=70000")
+    assert "is not the folder of a run" in refused("--run=nowhere", "--port=0")
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert "pip install 'recbole-nif[serve]'" in refused(f"--run={run}")
