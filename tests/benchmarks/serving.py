@@ -70,12 +70,12 @@ async def load(address: str, scorer: Scorer, n_clients: int, n_items: int, secon
             while time.perf_counter() < end:
                 event = {
                     rule.item: str(rng.choice(items)),
-                    rule.time: 2_000_000_000 + appended,
+                    rule.time: time.time_ns(),
                     rule.label: 1,
                 }
                 body = {"user": str(rng.choice(changed_users)), "events": [event]}
-                (await client.post("/events", json=body)).raise_for_status()
-                appended += 1
+                answer = await client.post("/events", json=body)
+                appended += 1 if answer.status_code == 200 else sys.exit(answer.text)
                 await asyncio.sleep(PAUSE)
 
     begun = time.perf_counter()
