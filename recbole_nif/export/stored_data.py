@@ -54,7 +54,9 @@ def write_data(folder: Path, data: ServingData, dataset, *, with_log: bool) -> N
             "columns": store_columns(columns_of(dataset)),
             "kinds": {name: kind.value for name, kind in columns.kinds.items()},
             **{table: list(getattr(data, table)) for table in ("users", "items", "context")},
-            "numbers": {name: number.cut for name, number in columns.numbers.items()},
+            "numbers": {
+                name: {"cut": number.cut, "mean": number.mean} for name, number in columns.numbers.items()
+            },
             "timed": rule.time is not None,
             "strict": data.log.strict,
             "scenes": {
@@ -93,8 +95,10 @@ def read_data(folder: Path, config, *, with_log: bool) -> tuple[ServingData, Cat
     }
     items, n_users = words["tokens"][config["ITEM_ID_FIELD"]], len(features["users"][config["USER_ID_FIELD"]])
     numbers = {
-        name: NumberRule(tables[f"numbers.{name}.raw"].numpy(), tables[f"numbers.{name}.stored"].numpy(), cut)
-        for name, cut in told["numbers"].items()
+        name: NumberRule(
+            tables[f"numbers.{name}.raw"].numpy(), tables[f"numbers.{name}.stored"].numpy(), **rule
+        )
+        for name, rule in told["numbers"].items()
     }
     needs = Needs.of(config)
     data = ServingData(

@@ -105,14 +105,15 @@ def test_numbers_of_new_items_are_scaled_as_those_of_training(tmp_path):
     write_toy(tmp_path)
     file = tmp_path / "toy" / "toy.item"
     lines = file.read_text().splitlines()
-    priced = [f"{line}\t{10 * place}" for place, line in enumerate(lines[1:])]
+    priced = [f"{line}\t{place / 10}" for place, line in enumerate(lines[1:])]
     file.write_text("\n".join([f"{lines[0]}\tprice:float", *priced]) + "\n")
     columns = {"inter": ["user_id", "item_id", "rating", "timestamp"], "item": ["item_id", "genre", "price"]}
     config = toy_config(tmp_path, "NIFDIN", load_col=columns, numerical_features=["price"], **SMALL)
+    torch.manual_seed(0)
     run = save_run(tmp_path / "run", config, config.model_class(config, CTRDataset(config).build()[0]))
     scorers = [Scorer.load(folder, device="cpu") for folder in (run, export_run(run, tmp_path / "export"))]
     for scorer in scorers:
-        scorer.add_items([{"item_id": "new", "price": 45}, {"item_id": "other", "price": 1}])
+        scorer.add_items([{"item_id": "new", "price": 0.2}, {"item_id": "other", "price": None}])
     expected, exported = (scorer.score("b", ["m1", "new", "other"]) for scorer in scorers)
     assert len(set(expected)) == 3
     assert np.array_equal(exported, expected)
