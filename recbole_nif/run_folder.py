@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -52,6 +53,7 @@ class RunFolder:
     """
 
     def __init__(self, config):
+        git_commit()
         self.path = _agreed(Path(config["run_dir"]) if config["run_dir"] else default_run_dir(config))
         self.writes, self.resumed = (config["rank"] or 0) == 0, bool(config["resume"])
         if self.writes:
@@ -209,8 +211,12 @@ def peak_memory(device: torch.device) -> dict:
     return {"resident": resident, "cuda": cuda}
 
 
+@cache
 def git_commit() -> str | None:
-    """Commit of the checkout that holds this package, ``-dirty`` with local changes; None elsewhere."""
+    """Commit of the checkout that holds this package, ``-dirty`` with local changes; None elsewhere.
+
+    As it is at the first call: a run asks at its start, since the checkout may move on while it lasts.
+    """
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None

@@ -2,6 +2,7 @@ import json
 import logging
 import math
 from datetime import datetime
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -131,3 +132,15 @@ def test_the_environment_names_versions_device_and_commit():
     assert facts["device"]["type"] == "cpu" and facts["device"]["name"]
     assert facts["threads"] == torch.get_num_threads()
     assert facts["git_commit"] == git_commit()
+
+
+def test_the_commit_is_the_one_that_the_run_began_with(tmp_path, monkeypatch):
+    git_commit.cache_clear()
+    RunFolder(make_config(tmp_path, run_dir=None))
+    began = git_commit()
+    moved_on = SimpleNamespace(stdout="0" * 40)
+    monkeypatch.setattr(run_folder.subprocess, "run", lambda *args, **options: moved_on)
+    assert git_commit() == began
+    git_commit.cache_clear()
+    assert git_commit() in ("0" * 40, None)
+    git_commit.cache_clear()
