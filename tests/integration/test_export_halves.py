@@ -29,7 +29,13 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module", params=CASES)
+SLOW = ("NIFDIEN-packed-AIGRU", "GenCI-window-beams")  # making GenCI's graphs takes a minute each time
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(case, marks=pytest.mark.slow if case in SLOW else ()) for case in CASES],
+)
 def exported(request, tmp_path_factory):
     """A model in evaluation mode, a batch of its data and its graphs."""
     model, batch = CASES[request.param]()
