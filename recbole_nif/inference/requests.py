@@ -22,7 +22,7 @@ def time_of(at: float | None) -> np.ndarray | None:
         return None
     try:
         time = np.array([at if isinstance(at, int | np.integer) else float(at)])
-        if time.dtype != object and np.isfinite(time).all():
+        if time.dtype.kind in "if" and np.isfinite(time).all():  # beyond 64 bits it would be another kind
             return time
     except (TypeError, ValueError, OverflowError):
         pass
