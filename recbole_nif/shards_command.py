@@ -1,9 +1,9 @@
 """``recbole-nif shards``: a dataset as Parquet shards, for training that streams them."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from recbole_nif.command_parser import CommandParser
 from recbole_nif.config import NIFConfig
 from recbole_nif.data.dataset import CTRDataset
 from recbole_nif.data.stream.write import write_shards
@@ -25,11 +25,6 @@ Writes the events of a dataset, with its split, as Parquet files of whole users.
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise UserError(f"shards: {message}; recbole-nif shards --help shows its options.")
-
-
 def main(argv: Sequence[str]) -> int:
     """Writes the shards that ``argv`` asks for; returns the exit code.
 
@@ -37,8 +32,7 @@ def main(argv: Sequence[str]) -> int:
         UserError: a mistake in the options, the configuration or the data.
     """
     argv = list(argv)
-    parser = _Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-h", "--help", action="store_true")
+    parser = CommandParser("shards")
     parser.add_argument("--to", type=Path)
     parser.add_argument("--shards", type=int, default=16)
     dataset = argv.pop(0) if argv and not argv[0].startswith("-") else None

@@ -13,6 +13,7 @@ from recbole_nif.analysis.pictures import draw_calibration, draw_groups
 from recbole_nif.analysis.projections import PROJECTIONS
 from recbole_nif.analysis.runs import Variant, load_views, read_variants
 from recbole_nif.analysis.volatility import category_field, item_categories
+from recbole_nif.command_parser import CommandParser
 from recbole_nif.errors import UserError
 from recbole_nif.plot_style import write_csv
 from recbole_nif.run_folder import write_text
@@ -65,15 +66,9 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise UserError(f"analyze: {message}; recbole-nif analyze --help shows its options.")
-
-
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """The command's own options, and those that belong to the configuration."""
-    parser = _Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-h", "--help", action="store_true")
+    parser = CommandParser("analyze")
     parser.add_argument("runs", nargs="*")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--category")

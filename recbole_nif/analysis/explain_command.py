@@ -13,6 +13,7 @@ from recbole_nif.analysis.names import Names
 from recbole_nif.analysis.parts import LABELS, Part, parts_of
 from recbole_nif.analysis.runs import load_run
 from recbole_nif.audit.report import aligned
+from recbole_nif.command_parser import CommandParser
 from recbole_nif.device import to_device
 from recbole_nif.errors import UserError
 from recbole_nif.model.base import CTRModel
@@ -67,15 +68,9 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise UserError(f"explain: {message}; recbole-nif explain --help shows its options.")
-
-
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """The command's own options, and those that belong to the configuration."""
-    parser = _Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-h", "--help", action="store_true")
+    parser = CommandParser("explain")
     for name in ("--run", "--user", "--item"):
         parser.add_argument(name)
     parser.add_argument("--top", type=int, default=15)

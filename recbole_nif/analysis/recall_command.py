@@ -9,6 +9,7 @@ from tqdm import tqdm
 from recbole_nif.analysis.cases import SPLITS
 from recbole_nif.analysis.runs import load_run
 from recbole_nif.audit.report import aligned, terms
+from recbole_nif.command_parser import CommandParser
 from recbole_nif.errors import UserError
 from recbole_nif.evaluation.recall import KS, baseline_recalls, candidate_recall, clicked_rows
 from recbole_nif.publish.text import number
@@ -65,15 +66,9 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise UserError(f"recall: {message}; recbole-nif recall --help shows its options.")
-
-
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """The command's own options, and those that belong to the configuration."""
-    parser = _Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-h", "--help", action="store_true")
+    parser = CommandParser("recall")
     parser.add_argument("--run")
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--out", type=Path)

@@ -7,6 +7,7 @@ from pathlib import Path
 from recbole_nif.audit import report
 from recbole_nif.audit.data import dataset_facts
 from recbole_nif.audit.leaks import audit_model
+from recbole_nif.command_parser import CommandParser
 from recbole_nif.config import NIFConfig
 from recbole_nif.data.dataset import CTRDataset
 from recbole_nif.errors import UserError
@@ -46,16 +47,10 @@ def main(argv: Sequence[str]) -> int:
     return (_audit_run if options.run else _audit_dataset)(options, settings)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise UserError(f"audit: {message}; recbole-nif audit --help shows its options.")
-
-
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """The audit's own options, ``dataset`` among them, and the options that belong to the configuration."""
     argv = list(argv)
-    parser = _Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-h", "--help", action="store_true")
+    parser = CommandParser("audit")
     parser.add_argument("--run")
     parser.add_argument("--passes", type=int, default=3)
     parser.add_argument("--out", type=Path)

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
+from recbole_nif.command_parser import CommandParser
 from recbole_nif.errors import UserError
 from recbole_nif.export.write import export_run
 
@@ -34,15 +35,9 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise UserError(f"export: {message}; recbole-nif export --help shows its options.")
-
-
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """The command's own options, and those that belong to the configuration."""
-    parser = _Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-h", "--help", action="store_true")
+    parser = CommandParser("export")
     parser.add_argument("--run")
     parser.add_argument("--to")
     parser.add_argument("--without_log", action="store_true")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from recbole_nif.command_parser import CommandParser
 from recbole_nif.errors import UserError
 from recbole_nif.export.read import WEIGHTS, is_export
 from recbole_nif.inference.frames import require
@@ -31,13 +32,7 @@ def parse(
     Raises:
         UserError: an option is missing or wrong.
     """
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str):
-            raise UserError(f"{command}: {message}; recbole-nif {command} --help shows its options.")
-
-    parser = Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-h", "--help", action="store_true")
+    parser = CommandParser(command)
     for name in ("--run", "--output", "--items", "--events"):
         parser.add_argument(name)
     parser.add_argument("--batch_size", type=int)

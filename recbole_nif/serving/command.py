@@ -8,6 +8,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 
+from recbole_nif.command_parser import CommandParser
 from recbole_nif.errors import UserError
 from recbole_nif.inference.scorer import Scorer
 from recbole_nif.serving.limits import Limits
@@ -85,15 +86,9 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise UserError(f"serve: {message}; recbole-nif serve --help shows its options.")
-
-
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """The command's own options, and those that belong to the configuration."""
-    parser, default = _Parser(add_help=False, allow_abbrev=False), Limits()
-    parser.add_argument("-h", "--help", action="store_true")
+    parser, default = CommandParser("serve"), Limits()
     parser.add_argument("--run")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
