@@ -135,6 +135,7 @@ class Ledger:
     def _recover(self, part: Part) -> None:
         """Queues again what lost its process."""
         study = self._studies[part.study]
+        study.sampler = optuna.samplers.RandomSampler()  # a grid's would stop a search that is not going on
         optuna.storages.fail_stale_trials(study)  # of a database
         for trial in self.trials(part):
             if trial.state == TrialState.RUNNING and self._is_dead(part, trial):

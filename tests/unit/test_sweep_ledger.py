@@ -111,6 +111,20 @@ def test_what_a_killed_process_leaves_is_done_by_the_others(tmp_path):
     assert states(Ledger(sweep, place), part) == {TrialState.COMPLETE: 12}
 
 
+def test_the_last_run_of_a_grid_is_done_by_another_when_its_process_dies(tmp_path):
+    part = make_part()
+    sweep, place = make_sweep(part), str(tmp_path / "journal")
+    ledger = Ledger(sweep, place)
+    for _ in range(11):
+        assert ledger.take(part, lambda trial, values: 0.5)
+    dying = context.Process(target=share, args=(sweep, place, lambda trial, values: os._exit(9)))
+    dying.start()
+    dying.join(120)
+    assert dying.exitcode == 9
+    assert ledger.take(part, lambda trial, values: 0.5) and not ledger.take(part, noted)
+    assert states(ledger, part) == {TrialState.COMPLETE: 12}
+
+
 def test_an_interrupted_run_is_taken_up_again_first(tmp_path):
     part = make_part()
     ledger = Ledger(make_sweep(part), str(tmp_path / "journal"))
