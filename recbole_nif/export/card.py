@@ -30,13 +30,19 @@ recbole-nif serve --run FOLDER
 
 
 def model_card(
-    data: ServingData, model_class: type, record: Mapping[str, Any] | None, *, with_log: bool
+    data: ServingData,
+    model_class: type,
+    record: Mapping[str, Any] | None,
+    *,
+    with_log: bool,
+    onnx: bool = False,
 ) -> str:
     """The card as markdown.
 
     Args:
         record: of the run's result.json; None: the run has none, and no metric is told.
         with_log: whether the events are in the export.
+        onnx: whether the model's graphs are.
     """
     config = data.config
     sections = {
@@ -44,7 +50,7 @@ def model_card(
         "## Data": _data(data, record),
         "## Metrics": _metrics(record),
         "## Settings": _settings(config),
-        "## Content": _content(data, with_log=with_log),
+        "## Content": _content(data, with_log=with_log, onnx=onnx),
         "## Loading": LOADING,
     }
     return "\n\n".join(part for section in sections.items() for part in section) + "\n"
@@ -110,7 +116,7 @@ def _settings(config) -> str:
     return f"All are in `config.yaml`. Other than the defaults of the model and the data: {told}."
 
 
-def _content(data: ServingData, *, with_log: bool) -> str:
+def _content(data: ServingData, *, with_log: bool, onnx: bool) -> str:
     notes = [
         "`model.safetensors`: the weights.",
         "`vocabulary.json`: tokens of users, items and features, by id.",
@@ -119,6 +125,11 @@ def _content(data: ServingData, *, with_log: bool) -> str:
     if data.semantic_ids is not None:
         notes.append(
             "`semantic_ids.safetensors`, `semantic_ids.json`: codes of the items, and their quantizer."
+        )
+    if onnx:
+        notes.append(
+            "`onnx/user.onnx`, `onnx/candidates.onnx`: what is known of a user, and what a candidate makes "
+            "of it, as graphs; `onnx/halves.json` names their inputs and outputs."
         )
     if with_log:
         notes.append(f"`events.safetensors`: the {len(data.log):,} events of all users.")

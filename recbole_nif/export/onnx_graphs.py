@@ -46,9 +46,7 @@ def export_halves(model: CTRModel, batch, folder: str | Path) -> list[Path]:
         UserError: a package of the extra ``onnx`` is missing, the model has no halves, it does what
             torch.export or ONNX cannot do, or its graphs score otherwise.
     """
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(f"ONNX needs {' and '.join(missing)}: pip install 'recbole-nif[onnx]'.")
+    require_packages()
     folder, halves = Path(folder), halves_of(model, batch)
     with contextlib.ExitStack() as stack:
         parts = [stack.enter_context(written_whole(folder / name)) for name in NAMES]
@@ -60,6 +58,13 @@ def export_halves(model: CTRModel, batch, folder: str | Path) -> list[Path]:
         record[Path(name).stem] = {"file": name} | _described(half)
     write_json(folder / "halves.json", record)
     return [*(folder / name for name in NAMES), folder / "halves.json"]
+
+
+def require_packages() -> None:
+    """Raises a UserError where a package of the extra ``onnx`` is missing."""
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"ONNX needs {' and '.join(missing)}: pip install 'recbole-nif[onnx]'.")
 
 
 class OnnxHalves:

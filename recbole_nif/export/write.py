@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 import yaml
 from safetensors.torch import save_model
 
@@ -15,6 +16,7 @@ from recbole_nif.analysis.runs import load_run
 from recbole_nif.errors import UserError
 from recbole_nif.export.card import model_card
 from recbole_nif.export.files import whole_folder, write_values
+from recbole_nif.export.onnx_graphs import export_halves, require_packages
 from recbole_nif.export.read import CONFIG, FORMAT, MANIFEST, WEIGHTS, read_export
 from recbole_nif.export.stored_data import write_data
 from recbole_nif.inference.scorer import Scorer
@@ -27,10 +29,16 @@ PATHS = (
     "pretrained_generator", "model_file",
 )  # fmt: skip
 COMPARED = 256  # pairs that are scored by the run and by its export
+TRACED = 8  # training rows that a model's graphs are made with
 
 
 def export_run(
-    run: str | Path, target: str | Path, *, with_log: bool = True, argv: Sequence[str] = ()
+    run: str | Path,
+    target: str | Path,
+    *,
+    with_log: bool = True,
+    onnx: bool = False,
+    argv: Sequence[str] = (),
 ) -> Path:
     """Writes a run as a folder from which ``Scorer.load`` answers without the dataset's files.
 
@@ -40,12 +48,15 @@ def export_run(
         run: folder of a run.
         target: a new folder.
         with_log: whether the events of the data's users come along.
+        onnx: whether the folder ``onnx`` holds the model's user half and candidate half as graphs, too.
         argv: options that win over the run's configuration, such as ``--data_path=...``.
 
     Raises:
         UserError: the run cannot be loaded, the target is not empty, the model reads more of its dataset than
-            an export holds, or it scores otherwise after export.
+            an export holds, it scores otherwise after export, or it cannot be made into graphs.
     """
+    if onnx:
+        require_packages()
     run, target = Path(run), Path(target)
     with whole_folder(target) as folder:
         config, model, views = load_run(run, argv)
@@ -55,7 +66,7 @@ def export_run(
         save_model(model, str(folder / WEIGHTS))
         write_data(folder, data, views[0], with_log=with_log)
         record = read_result(run) if (run / RESULT_FILE).is_file() else None
-        write_text(folder / "README.md", model_card(data, type(model), record, with_log=with_log))
+        write_text(folder / "README.md", model_card(data, type(model), record, with_log=with_log, onnx=onnx))
         manifest = {
             "format": FORMAT,
             "recbole_nif": __version__,
@@ -65,6 +76,10 @@ def export_run(
         }
         write_values(folder / MANIFEST, manifest)
         _compare(folder, Scorer(model, data))
+        if onnx:
+            (folder / "onnx").mkdir()
+            rows = torch.linspace(0, len(views[0]) - 1, TRACED).long()
+            export_halves(model.cpu(), views[0][rows], folder / "onnx")
     return target
 
 

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_nif.analysis.runs import load_run
 from recbole_nif.cli import main
 from recbole_nif.data.dataset import CTRDataset
 from recbole_nif.errors import UserError
 from recbole_nif.export import write
+from recbole_nif.export.onnx_graphs import OnnxHalves
 from recbole_nif.export.read import read_export
 from recbole_nif.export.stored_data import _read_codes, _write_codes
 from recbole_nif.export.write import export_run
@@ -183,6 +185,27 @@ def test_a_target_that_holds_something_is_refused_and_left_alone(tmp_path, capsy
     assert main(["export", f"--run={run}", f"--to={tmp_path / 'export'}"]) == 2
     assert "export is there already: give a new folder" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "export").iterdir()] == ["mine.txt"]
+
+
+def test_graphs_beside_the_weights_score_rows_that_they_were_not_made_with(tmp_path):
+    run = toy_run(tmp_path)
+    assert main(["export", f"--run={run}", f"--to={tmp_path / 'export'}", "--onnx"]) == 0
+    folder = tmp_path / "export" / "onnx"
+    assert {path.name for path in folder.iterdir()} == {"user.onnx", "candidates.onnx", "halves.json"}
+    assert "onnx/halves.json" in (tmp_path / "export" / "README.md").read_text()
+    _, network, (train, _, test) = load_run(run, [])
+    graphs = OnnxHalves(folder / "user.onnx", folder / "candidates.onnx")
+    for batch in (test[:], train[:3]):
+        given = graphs.score(graphs.encode_user(batch), batch, np.arange(len(batch)))
+        with torch.no_grad():
+            assert given == pytest.approx(network.eval().predict(batch).numpy(), abs=1e-5)
+
+
+def test_a_model_without_graphs_leaves_no_export(tmp_path, capsys):
+    run = toy_run(tmp_path, "LR")
+    assert main(["export", f"--run={run}", f"--to={tmp_path / 'export'}", "--onnx"]) == 2
+    assert "LR scores user and item in one step" in capsys.readouterr().err
+    assert not (tmp_path / "export").exists()
 
 
 def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
