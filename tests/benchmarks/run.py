@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from tests.benchmarks.timing import machine, markdown
 
-BENCHMARKS = ("data_path", "din", "dien", "amen", "genci", "scoring", "latency", "floor")
+BENCHMARKS = ("data_path", "din", "dien", "amen", "genci", "scoring", "latency", "floor", "profiles")
 NOISE = 0.1  # by what share a figure must be worse to be named
 
 
@@ -42,7 +42,11 @@ TARGETS = (
         "DIEN training, equal sizes", "dien", ("equal sizes (same layer sizes), packed",), "times faster", 15
     ),
     Target("DIEN training, defaults", "dien", ("defaults (different architectures)",), "times faster", 30),
-    Target("AMEN stage 2 beside NIFDIN", "amen", ("AMEN stage 2",), "of NIFDIN", 0.5),
+    Target("AMEN stage 2, single rows, of NIFDIN", "amen", ("AMEN stage 2, single rows",), "of NIFDIN", 0.2),
+    Target("AMEN stage 2, rows of a window, of NIFDIN", "amen", ("AMEN stage 2",), "of NIFDIN", 0.5),
+    Target(
+        "AMEN stage 1 epochs in one of NIFDIN", "amen", ("AMEN stage 1 (cuts)",), "epochs in one of NIFDIN", 1
+    ),
     Target("GenCI training beside plain T5", "genci", ("items, packed (default)",), "times plain T5", 20),
     Target("1,000 candidates, NIFDIN", "latency", ("NIFDIN", 1000), "times faster", 1.5),
     Target("1,000 candidates, AMEN", "latency", ("AMEN", 1000), "times faster", 5),
