@@ -55,7 +55,7 @@ def candidates_of(n: int) -> dict[str, torch.Tensor]:
     return {"item_id": torch.arange(n) % 6 + 1, "hour": torch.arange(n) % 4}
 
 
-@pytest.mark.parametrize("n", [1, 2, 40])
+@pytest.mark.parametrize("n", [1, 2, 40, 3000])
 def test_states_are_scored_with_any_number_of_candidates(exported, n):
     model, batch, graphs = exported
     rows = torch.arange(n) % len(batch["item_id"])

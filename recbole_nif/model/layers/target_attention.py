@@ -9,7 +9,7 @@ from recbole_nif.model.layers.embedding import pick
 from recbole_nif.model.layers.mlp import MLP, apply_layer, make_activation
 from recbole_nif.tracing import exporting, may_wait
 
-IN_CACHE = 2048  # positions whose hidden units stay in a core's cache: scoring takes half the time
+IN_CACHE = 2048  # positions whose hidden units stay in a core's cache: half the time of scoring
 
 
 class TargetAttention(nn.Module):
@@ -42,6 +42,7 @@ class TargetAttention(nn.Module):
         self.softmax = softmax
         self.first = nn.Linear(3 * dim, first)  # columns: target, history, product
         self.activation = make_activation(activation, first)
+        self.of_batch = activation == "dice"  # it has statistics of the whole batch
         self.rest = MLP(first, rest, activation=activation, output_size=1)
 
     def forward(self, target: Tensor, history: Tensor, mask: Tensor, rows: Tensor | None = None) -> Tensor:
@@ -68,21 +69,23 @@ class TargetAttention(nn.Module):
         place = positions if rows is None else positions + (rows[row] - row) * length  # in all histories
         for_target, for_history, for_product = self.first.weight.t().split(self.dim)  # [D, H] each
         offset = torch.addmm(self.first.bias, target, for_target)  # [B, H]
+        for_history, for_product = for_history.to(offset.dtype), for_product.to(offset.dtype)
+        events = history.flatten(0, 1)
+        keys = pick(events, place) if rows is None else events.index_select(0, place)  # [P, D]
 
-        def unit(place: Tensor, row: Tensor) -> Tensor:
-            events = history.flatten(0, 1)
-            keys = pick(events, place) if rows is None else events.index_select(0, place)  # [P, D]
+        def unit(keys: Tensor, row: Tensor, counted: Tensor | None) -> Tensor:
             products = keys * target.index_select(0, row)
-            hidden = torch.addmm(offset.index_select(0, row), keys, for_history)  # [P, H]
-            hidden = torch.addmm(hidden, products, for_product)
+            hidden = offset.index_select(0, row)  # [P, H]; what follows adds to it in place
+            hidden = hidden.addmm_(keys.to(hidden.dtype), for_history)
+            hidden = hidden.addmm_(products.to(hidden.dtype), for_product)
             hidden = apply_layer(self.activation, hidden, counted)
             return self.rest(hidden, counted).squeeze(-1)
 
-        if mask.is_cpu and not (self.training or torch.is_grad_enabled()):
-            parts = zip(place.split(IN_CACHE), row.split(IN_CACHE), strict=True)
-            scores = torch.cat([unit(*part) for part in parts])
+        if may_wait(mask) and not (self.training and self.of_batch):
+            parts = zip(keys.split(IN_CACHE), row.split(IN_CACHE), strict=True)
+            scores = torch.cat([unit(*part, None) for part in parts])
         else:
-            scores = unit(place, row)
+            scores = unit(keys, row, counted)
         return scores.new_zeros(mask.numel()).index_copy(0, positions, scores).view(mask.shape)
 
 
