@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from recbole_nif.model.genci.history_encoder import EncodedHistories
+from recbole_nif.model.layers.attend import attend
 from recbole_nif.model.layers.row_groups import RowGroups
 
 
@@ -116,7 +116,7 @@ class SharedDecoder(nn.Module):
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         dropout = self.stack.config.dropout_rate if self.training else 0.0
         # T5 does not divide by sqrt(d_kv): its initialization does
-        return F.scaled_dot_product_attention(queries, keys, values, mask, dropout_p=dropout, scale=1.0)
+        return attend(queries, keys, values, mask, dropout=dropout, scale=1.0)
 
     def _finish(self, x: Tensor) -> Tensor:
         return self.stack.dropout(self.stack.final_layer_norm(x))

@@ -6,8 +6,8 @@ pass over a window serves every row that reads a prefix of it, and padding on th
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from recbole_nif.model.layers.attend import attend
 from recbole_nif.model.layers.dropout import Dropout
 
 
@@ -36,14 +36,11 @@ class Attention(nn.Module):
         return split.permute(0, 2, 3, 1, 4).contiguous()
 
     def forward(self, x: Tensor, keys_values: Tensor, mask: Tensor | None) -> Tensor:
-        """x: [N, q, d]; mask: broadcasts to [N, H, q, n], bool (True = visible) or added -> [N, q, d].
-
-        Without a mask everything is visible.
-        """
+        """x: [N, q, d]; mask: see :func:`attend` -> [N, q, d]. Without a mask everything is visible."""
         queries = self.query(x).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)  # [N, H, q, d/H]
         keys, values = keys_values.unbind(1)
         dropout = self.dropout_rate if self.training else 0.0
-        attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, dropout_p=dropout)
+        attended = attend(queries, keys, values, mask, dropout=dropout)
         return self.output(attended.transpose(1, 2).flatten(2))  # [N, q, d]
 
     def weights(self, x: Tensor, keys_values: Tensor, mask: Tensor | None) -> Tensor:
