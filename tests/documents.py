@@ -4,7 +4,7 @@ A page of docs/ is run from top to bottom in one folder, by what the language an
 
     ```python                   is run
     ```python title="file.py"   becomes that file, as does any block with a title
-    ```bash                     each line is run; a training is made small
+    ```bash                     each line is run, with & until the page ends; a training is made small
     ```text                     what the block above it printed; without its figures, if it trained
 """
 

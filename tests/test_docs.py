@@ -3,6 +3,9 @@
 import importlib.util
 import re
 import shlex
+import socket
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -27,27 +30,55 @@ def configuration():
     return module
 
 
+@pytest.fixture
+def service(tmp_path):
+    """Runs a line that ends in ``&`` until the test ends; it has begun when it has said something."""
+    running = []
+
+    def start(options):
+        command = [sys.executable, str(ROOT / "run_recbole_nif.py"), *options]
+        running.append(subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE))
+        assert running[-1].stdout.readline()
+
+    yield start
+    for process in running:
+        process.terminate()
+        assert process.wait(60) == 0
+
+
 @pytest.mark.parametrize("page", RUN_PAGES, ids=lambda page: page.stem)
-def test_a_page_runs_from_top_to_bottom_and_prints_what_it_shows(page, tmp_path, monkeypatch, capfd):
+def test_a_page_runs_from_top_to_bottom_and_prints_what_it_shows(page, tmp_path, monkeypatch, capfd, service):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     printed, same = "", without_numbers
+    port = free_port()
     for block in blocks(page):
+        block = block._replace(text=re.sub(r"\b8000\b", port, block.text))
         if block.title:
             (tmp_path / block.title).write_text(block.text, encoding="utf-8")
         elif block.language == "python":
             printed, same = run_python(block.text, tmp_path), without_numbers
         elif block.language == "bash":
-            printed = "".join(run_line(line, tmp_path, capfd) for line in lines(block))
+            printed = "".join(run_line(line, tmp_path, capfd, service) for line in lines(block))
             same = audited if "recbole-nif audit " in block.text else without_numbers
         elif block.language == "text":
             there = set(map(same, printed.splitlines()))
             assert [line for line in map(same, block.text.splitlines()) if line not in there] == []
 
 
-def run_line(line, folder, capfd):
+def free_port():
+    """One that nobody listens on, as a text."""
+    with socket.socket() as any_port:
+        any_port.bind(("127.0.0.1", 0))
+        return str(any_port.getsockname()[1])
+
+
+def run_line(line, folder, capfd, service):
     """What a shell line prints; trainings are small."""
     options = options_of(line)
+    if line.endswith("&"):
+        service(options[:-1])
+        return ""
     if options is None:
         words = shlex.split(line)
         if words[0] == "python" and words[1].endswith(".py"):
@@ -65,7 +96,7 @@ def run_line(line, folder, capfd):
 def without_numbers(line):
     """A printed line without its numbers, column widths and the settings that name a row."""
     line = re.sub(r"\b\w+=\S+ ?", "", line)
-    line = re.sub(r"[-+]?\d[\d,.]*(e[-+]\d+)?", "0", line)
+    line = re.sub(r"[-+]?\d([\d,.]*\d)?(e[-+]\d+)?", "0", line)
     return re.sub(r" +", " ", re.sub(r"-+", "-", line)).strip()
 
 
