@@ -3,6 +3,7 @@
 import torch
 
 from recbole_nif.model.layers.cross import CrossNetwork
+from recbole_nif.model.layers.embedding import initialize
 
 
 def test_two_layers_of_a_cross_network_equal_a_computation_by_hand():
@@ -33,3 +34,11 @@ def test_without_layers_the_input_passes_through():
     x = torch.randn(3, 4)
     assert CrossNetwork(4, 0)(x) is x
     assert not list(CrossNetwork(4, 0).parameters())
+
+
+def test_an_initialized_network_is_nearly_the_identity():
+    torch.manual_seed(0)
+    network, x = CrossNetwork(64, 3, rank=16).apply(initialize), torch.randn(100, 64)
+    change = (network(x) - x).norm() / x.norm()
+    assert 0.01 < change < 0.5
+    assert (CrossNetwork(64, 3).apply(initialize)(x) - x).norm() / x.norm() < 0.5

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from recbole_nif.model.layers import target_attention
+from recbole_nif.model.layers.embedding import initialize
 from recbole_nif.model.layers.mlp import apply_layer
 from recbole_nif.model.layers.target_attention import TargetAttention
 
@@ -122,3 +123,10 @@ def test_scoring_in_pieces_that_stay_in_the_cache_equals_one_piece(monkeypatch):
         assert torch.allclose(unit(target, history, MASK), whole, atol=1e-6)
         empty = unit(target, history, torch.zeros_like(MASK))
     assert torch.equal(empty, torch.zeros(4, DIM))
+
+
+def test_scores_of_an_initialized_unit_are_small_but_differ():
+    torch.manual_seed(0)
+    unit, (target, history) = TargetAttention(DIM).apply(initialize), inputs()
+    scores = unit.scores(target, history, MASK)[MASK]
+    assert scores.abs().max() < 0.3 and scores.std() > 0

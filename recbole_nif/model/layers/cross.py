@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from recbole_nif.model.layers.embedding import QUIET
+
 
 class CrossNetwork(nn.Module):
     """Wang et al., "DCN V2", WWW 2021, Eq. 1 (full rank) and Eq. 2 (low rank).
@@ -23,6 +25,12 @@ class CrossNetwork(nn.Module):
             else nn.Sequential(nn.Linear(size, rank, bias=False), nn.Linear(rank, size))
             for _ in range(n_layers)
         )
+
+    def start_quietly(self) -> None:
+        """The output is nearly the input at first."""
+        for layer in self.layers:
+            last = layer if isinstance(layer, nn.Linear) else layer[-1]
+            nn.init.xavier_normal_(last.weight, gain=QUIET)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [..., d] -> [..., d]"""

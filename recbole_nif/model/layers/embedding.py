@@ -62,8 +62,15 @@ def add_zeros(table: nn.Embedding, count: int) -> None:
     add_rows(table, table.weight.new_zeros(count, table.embedding_dim))
 
 
+QUIET = 0.1  # gain of weights that start small (reconstruction; neither DIN's nor DCN's paper has it)
+
+
 def initialize(module: nn.Module) -> None:
-    """Xavier-normal weights as in RecBole's models, zero biases, zero padding rows; for ``Module.apply``."""
+    """Xavier-normal weights as in RecBole's models, zero biases, zero padding rows; for ``Module.apply``.
+
+    A module with ``start_quietly`` then says little at first: sums over a history and products of features
+    are large otherwise, and with some seeds a first epoch goes into making them small.
+    """
     if isinstance(module, nn.Embedding):
         nn.init.xavier_normal_(module.weight)
         if module.padding_idx is not None:
@@ -72,6 +79,8 @@ def initialize(module: nn.Module) -> None:
         nn.init.xavier_normal_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+    elif hasattr(module, "start_quietly"):
+        module.start_quietly()
 
 
 class FieldEmbedding(nn.Module):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from recbole_nif.model.layers.embedding import pick
+from recbole_nif.model.layers.embedding import QUIET, pick
 from recbole_nif.model.layers.mlp import MLP, apply_layer, make_activation
 from recbole_nif.tracing import exporting, may_wait
 
@@ -44,6 +44,10 @@ class TargetAttention(nn.Module):
         self.activation = make_activation(activation, first)
         self.of_batch = activation == "dice"  # it has statistics of the whole batch
         self.rest = MLP(first, rest, activation=activation, output_size=1)
+
+    def start_quietly(self) -> None:
+        """The scores are small at first, and so is their sum over the history."""
+        nn.init.xavier_normal_(self.rest.layers[-1].weight, gain=QUIET)
 
     def forward(self, target: Tensor, history: Tensor, mask: Tensor, rows: Tensor | None = None) -> Tensor:
         """``target`` [B, D], ``history`` [B, L, D], ``mask`` [B, L], True = item -> [B, D]; empty: 0.
