@@ -21,7 +21,7 @@ from torch import Tensor
 from recbole_nif import compat
 from recbole_nif.data import fields, history
 from recbole_nif.data.event_log import EventLog
-from recbole_nif.data.log_builder import LogColumns, build_log
+from recbole_nif.data.log_builder import LogColumns, MovelineNames, build_log
 from recbole_nif.data.named_columns import check_columns, check_files
 from recbole_nif.data.needs import Needs
 from recbole_nif.data.rows import RowReader
@@ -44,6 +44,7 @@ class CTRDataset(RowReader, Dataset):
         event_log: the log, shared by the three views.
         scenes: :class:`SceneVocabulary`; n_behaviors: number of behavior ids with padding 0.
         clicked_behaviors: bool [n_behaviors], which ids say that the event was a click.
+        moveline_names: :class:`MovelineNames`, what the events of ``moveline_files`` are called, or None.
         all_rows: the columns of every row, whatever its split, by row id.
         item_scene: [items] int64, the scene set of an item (its most frequent one in the training
             split when scenes belong to events).
@@ -62,6 +63,7 @@ class CTRDataset(RowReader, Dataset):
     scenes: SceneVocabulary
     n_behaviors: int
     clicked_behaviors: Tensor
+    moveline_names: MovelineNames | None
     all_rows: Interaction
     item_scene: Tensor
     train_rows: Tensor
@@ -177,6 +179,7 @@ class CTRDataset(RowReader, Dataset):
         built = build_log(self, columns)
         self.event_log, self.scenes = built.log, built.scenes
         self.n_behaviors, self.clicked_behaviors = built.n_behaviors, built.clicked_behaviors
+        self.moveline_names = built.moveline_names
         parts, self.split_report = split_dataset(self, columns)
         for name, part in zip(("training", "validation", "test"), parts, strict=True):
             if len(part) == 0 and self.config["eval_args"]["split"].get("LS") in (None, "valid_and_test"):

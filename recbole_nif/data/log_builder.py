@@ -55,12 +55,21 @@ def _whole_seconds(time: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class MovelineNames:
+    """What the events of ``moveline_files`` are called: scene set by scene, id by behavior."""
+
+    scenes: dict[str, int]
+    behaviors: dict[str, int]
+
+
+@dataclass(frozen=True)
 class BuiltLog:
     log: EventLog
     scenes: SceneVocabulary
     item_scene: Tensor | None  # [items], None when scenes belong to events
     n_behaviors: int
     clicked_behaviors: Tensor  # bool [n_behaviors]
+    moveline_names: MovelineNames | None  # None without moveline_files
 
 
 def build_log(dataset, columns: LogColumns) -> BuiltLog:
@@ -69,6 +78,12 @@ def build_log(dataset, columns: LogColumns) -> BuiltLog:
     extra = _read_moveline_files(dataset)
     scenes, scene, item_scene = _scenes(dataset, columns, extra)
     behavior, n_behaviors, clicked = _behaviors(dataset, columns, extra)
+    names = None
+    if extra is not None:
+        names = MovelineNames(
+            _numbers(extra["scene"], scene[len(columns.user) :]),
+            _numbers(extra["behavior"], behavior[len(columns.user) :]),
+        )
     size, n_extra = len(columns.user), 0 if extra is None else len(extra)
 
     def joined(sample_values: np.ndarray, extra_values) -> np.ndarray:
@@ -87,7 +102,7 @@ def build_log(dataset, columns: LogColumns) -> BuiltLog:
     )
     strict = (config["history_ties"] or "strict") == "strict"
     log = EventLog.build(events, n_users=dataset.user_num, strict=strict)
-    return BuiltLog(log, scenes, item_scene, n_behaviors, clicked)
+    return BuiltLog(log, scenes, item_scene, n_behaviors, clicked, names)
 
 
 def _scenes(dataset, columns: LogColumns, extra) -> tuple[SceneVocabulary, np.ndarray, Tensor | None]:
@@ -134,6 +149,12 @@ def _scenes(dataset, columns: LogColumns, extra) -> tuple[SceneVocabulary, np.nd
     if of_items:
         return vocabulary, sets[columns.item], torch.from_numpy(sets)
     return vocabulary, sets, None
+
+
+def _numbers(tokens: pd.Series, numbers: np.ndarray) -> dict[str, int]:
+    """What number each token has; both [M]."""
+    first = ~tokens.duplicated().to_numpy()
+    return dict(zip(tokens[first].tolist(), numbers[first].tolist(), strict=True))
 
 
 def scene_fields(config) -> list[str]:

@@ -10,7 +10,7 @@ semantic_ids.json, .safetensors   codes of the items and their quantizer, where 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from recbole_nif.analysis.names import Names
 from recbole_nif.data.event_log import EventLog
+from recbole_nif.data.log_builder import MovelineNames
 from recbole_nif.data.needs import Needs
 from recbole_nif.export.catalog import Catalog, columns_of, restored_columns, store_columns
 from recbole_nif.export.files import read_tensors, read_values, write_tensors, write_values
@@ -59,6 +60,7 @@ def write_data(folder: Path, data: ServingData, dataset, *, with_log: bool) -> N
             },
             "timed": rule.time is not None,
             "strict": data.log.strict,
+            "moveline": rule.moveline and asdict(rule.moveline),
             "scenes": {
                 "fields": scenes.fields,
                 "of_items": scenes.of_items,
@@ -112,7 +114,10 @@ def read_data(folder: Path, config, *, with_log: bool) -> tuple[ServingData, Cat
         ),
         **features,
         rule=EventRule.of(
-            config, _scene_rule(told["scenes"], tables, features["users"]), timed=told["timed"]
+            config,
+            _scene_rule(told["scenes"], tables, features["users"]),
+            timed=told["timed"],
+            moveline=told.get("moveline") and MovelineNames(**told["moveline"]),
         ),
         log=_log(folder, n_users, told["strict"], with_log=with_log),
         event_items=tables["event_items"].numpy(),

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_nif.data.event_log import NO_LABEL
-from recbole_nif.data.log_builder import UNCLICKED
+from recbole_nif.data.log_builder import UNCLICKED, MovelineNames
 from recbole_nif.errors import UserError
 from recbole_nif.inference.columns import PADDING, Columns, as_numbers
 from recbole_nif.inference.frames import as_frame, require, times_of
@@ -65,6 +65,7 @@ class EventRule:
         behavior: column of the event's kind, crossed with the label; None: the label alone.
         scenes: from an event's item or columns to its scene set.
         last_item: items behind it are in no click history either; None: there are none.
+        moveline: names of events that are no samples; None: the data have no moveline_files.
     """
 
     item: str
@@ -76,9 +77,12 @@ class EventRule:
     behavior: str | None
     scenes: SceneRule
     last_item: int | None = None
+    moveline: MovelineNames | None = None
 
     @classmethod
-    def of(cls, config, scenes: SceneRule, *, timed: bool) -> EventRule:
+    def of(
+        cls, config, scenes: SceneRule, *, timed: bool, moveline: MovelineNames | None = None
+    ) -> EventRule:
         """The rule of a run's configuration; ``timed``: whether the data have times."""
         return cls(
             item=config["ITEM_ID_FIELD"],
@@ -89,12 +93,15 @@ class EventRule:
             intervals=dict(config["val_interval"] or {}),
             behavior=config["behavior_field"],
             scenes=scenes,
+            moveline=moveline,
         )
 
     def read(self, table, columns: Columns, user: int, item_rank: np.ndarray) -> Events:
         """A user's events by time; rows that the data would not have kept are left out.
 
-        An event of an unknown item stays in the moveline, with its scene, and is in no click history.
+        An event of an unknown item stays in the moveline, with its scene, and is in no click history. Where
+        the data have ``moveline_files``, a row with a ``behavior`` and without an answer is such an event:
+        its ``scene`` and ``behavior`` are read by those files' names, its item may be missing.
 
         Args:
             table: see ``as_frame``.
@@ -108,7 +115,8 @@ class EventRule:
         frame = as_frame(table)
         if not len(frame):
             return joined([])
-        require(frame, [self.item])
+        frame, unasked = self._answered(frame)
+        require(frame.loc[~unasked], [self.item])
         time = times_of(frame, self.time) if self.time else np.zeros(len(frame), dtype=np.int64)
         label, kept = self._labels(frame), self._kept(frame)
         item = columns.ids(self.item, frame[self.item])
@@ -119,18 +127,36 @@ class EventRule:
         behavior = UNCLICKED + label.astype(np.int64)
         if self.behavior is not None and self.behavior in frame:
             behavior = behavior + 2 * columns.ids(self.behavior, frame[self.behavior])
+        if unasked.any():
+            scene[unasked] = _known(frame["scene"][unasked], self.moveline.scenes)
+            behavior[unasked] = _known(frame["behavior"][unasked], self.moveline.behaviors)
         rating = np.zeros(len(frame))
         if self.rating is not None and self.rating in frame:
             rating = as_numbers(frame[self.rating], self.rating)
         events = Events(
             item=item,
             timestamp=time,
-            label=np.where(unread, NO_LABEL, label).astype(np.int8),
+            label=np.where(unread | unasked, NO_LABEL, label).astype(np.int8),
             rating=np.nan_to_num(rating).astype(np.float32),
             scene=scene,
             behavior=behavior,
         )
         return in_order(events.take(kept), item_rank)
+
+    def _answered(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+        """The events, with the answer 0 where they are none of the data's samples; which those are, [N]."""
+        unasked = np.zeros(len(frame), dtype=bool)
+        if self.moveline is None or "behavior" not in frame:
+            return frame, unasked
+        answer = self.threshold[0] if self.threshold and self.threshold[0] in frame else self.label
+        unasked = _filled(frame, "behavior") & ~_filled(frame, answer)
+        if not unasked.any():
+            return frame, unasked
+        require(frame.loc[unasked], ["scene"])
+        blank = {name: frame.get(name, pd.Series("", index=frame.index)) for name in (self.item, answer)}
+        cells = {self.item: blank[self.item].where(_filled(frame, self.item), "")}
+        cells[answer] = blank[answer].where(~unasked, 0)
+        return frame.assign(**cells), unasked
 
     def _labels(self, frame: pd.DataFrame) -> np.ndarray:
         if self.threshold is not None and self.threshold[0] in frame:
@@ -159,6 +185,18 @@ class EventRule:
             else:
                 kept &= _within(as_numbers(frame[name], name), allowed)
         return kept
+
+
+def _filled(frame: pd.DataFrame, name: str) -> np.ndarray:
+    """Which rows have a value in a column, [N] bool; none where it is not there."""
+    if name not in frame:
+        return np.zeros(len(frame), dtype=bool)
+    return (frame[name].notna() & (frame[name].astype(object) != "")).to_numpy()
+
+
+def _known(tokens: pd.Series, numbers: dict[str, int]) -> np.ndarray:
+    """The numbers of tokens, [N]; 0 for what nobody knew."""
+    return tokens.astype(str).map(numbers).fillna(PADDING).to_numpy(dtype=np.int64)
 
 
 def in_order(events: Events, item_rank: np.ndarray) -> Events:

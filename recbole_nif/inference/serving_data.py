@@ -77,7 +77,9 @@ class ServingData:
             context={
                 name: dataset.all_rows[name][:0] for name in dataset.all_rows.columns if name not in answers
             },
-            rule=EventRule.of(config, SceneRule.of_dataset(dataset), timed=timed),
+            rule=EventRule.of(
+                config, SceneRule.of_dataset(dataset), timed=timed, moveline=dataset.moveline_names
+            ),
             log=dataset.event_log,
             event_items=np.unique(dataset.event_log.item.numpy()),
             item_rank=dataset.token_rank(dataset.iid_field),
