@@ -17,6 +17,8 @@ from recbole_nif.inference.frames import as_frame, require, times_of
 from recbole_nif.inference.row_error import RowError
 from recbole_nif.inference.scene_rule import SceneRule
 
+NO_ITEM = "[PAD]"  # RecBole's token of padding
+
 
 @dataclass(frozen=True)
 class Events:
@@ -116,7 +118,7 @@ class EventRule:
         if not len(frame):
             return joined([])
         frame, unasked = self._answered(frame)
-        require(frame.loc[~unasked], [self.item])
+        require(frame, [self.item])
         time = times_of(frame, self.time) if self.time else np.zeros(len(frame), dtype=np.int64)
         label, kept = self._labels(frame), self._kept(frame)
         item = columns.ids(self.item, frame[self.item])
@@ -152,10 +154,12 @@ class EventRule:
         unasked = _filled(frame, "behavior") & ~_filled(frame, answer)
         if not unasked.any():
             return frame, unasked
-        require(frame.loc[unasked], ["scene"])
-        blank = {name: frame.get(name, pd.Series("", index=frame.index)) for name in (self.item, answer)}
-        cells = {self.item: blank[self.item].where(_filled(frame, self.item), "")}
-        cells[answer] = blank[answer].where(~unasked, 0)
+        nowhere = unasked & ~_filled(frame, "scene")
+        if nowhere.any():
+            raise RowError(int(nowhere.argmax()), "scene is missing: fill it, or remove the row.")
+        item, given = (frame.get(name, pd.Series("", frame.index)) for name in (self.item, answer))
+        no_item = unasked & ~_filled(frame, self.item)
+        cells = {self.item: item.mask(no_item, NO_ITEM), answer: given.mask(unasked, 0)}
         return frame.assign(**cells), unasked
 
     def _labels(self, frame: pd.DataFrame) -> np.ndarray:

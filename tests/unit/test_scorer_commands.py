@@ -277,3 +277,24 @@ def test_a_mistake_is_one_sentence_with_its_place_and_leaves_nothing_behind(
 def test_help_is_printed(command, capsys):
     assert cli.main([command, "--help"]) == 0
     assert f"usage: recbole-nif {command}" in capsys.readouterr().out
+
+
+# -- an export in place of the run
+
+
+def test_an_export_writes_the_same_files(run, folder):
+    place = folder / "exported"
+    assert cli.main(["export", f"--run={run}", f"--to={place}"]) == 0
+    for source, name in ((run, "run"), (place, "export")):
+        assert score(source, "--input=pairs.csv", f"--output=scores-of-{name}.csv") == 0
+        assert topk(source, "--users=a,z", "--k=3", f"--output=top-of-{name}.csv") == 0
+    for kind in ("scores", "top"):
+        assert (folder / f"{kind}-of-run.csv").read_text() == (folder / f"{kind}-of-export.csv").read_text()
+
+
+def test_the_output_of_a_run_is_not_that_of_its_export(run, folder, capsys):
+    place = folder / "exported"
+    assert cli.main(["export", f"--run={run}", f"--to={place}"]) == 0
+    assert score(run, "--input=pairs.csv", "--output=scores.csv") == 0
+    assert score(place, "--input=pairs.csv", "--output=scores.csv") == 2
+    assert "scores.csv is there already and not of this command" in capsys.readouterr().err

@@ -80,6 +80,8 @@ def test_an_event_without_answer_and_behavior_is_refused(run):
     scorer = load(run)
     with pytest.raises(UserError, match="rating is missing"):
         scorer.update("a", [{"item_id": "m1", "timestamp": 1000000800, "rating": None}])
-    with pytest.raises(UserError, match="scene is missing"):
-        scorer.update("a", [{**LATER, "scene": ""}])
+    with pytest.raises(UserError, match="Row 2.*scene is missing"):
+        scorer.update("a", [LATER, {**LATER, "scene": ""}])
+    with pytest.raises(UserError, match="Row 2.*item_id is missing"):
+        scorer.update("a", [LATER, {"item_id": "", "rating": 5, "timestamp": 1000000900}])
     assert len(scorer.log.of(1)) == len(load(run).log.of(1))
