@@ -22,6 +22,8 @@ Trains a click model on a dataset, evaluates it and writes a run folder.
   --KEY=VALUE              any key of props/overall.yaml, of the model's or the dataset's YAML or of RecBole;
                            nested keys by dots: --eval_args.order=RO
   --resume RUN_FOLDER      go on with a run that was stopped or killed
+  --nproc N                N processes of this machine train together, on a GPU each or on the CPU; several
+                           machines: torchrun ... run_recbole_nif.py --model=MODEL --dataset=DATASET
   --sweep FILE             many runs: a YAML file, or a shipped one (quick, genci_table3, amen_ablation, ...);
                            started again it goes on, started several times the processes divide the runs
        --dry_run           only lists the runs
@@ -115,10 +117,26 @@ def _dispatch(argv: list[str]) -> int:
         print("\n".join(model_names()))
         print(f"short names: {', '.join(f'{short} = {name}' for short, name in SHORT_NAMES.items())}")
     else:
+        count, argv = _taken("--nproc", argv)
+        if count is not None:
+            from recbole_nif.launch import launch
+
+            return launch(count, argv)
         from recbole_nif.quick_start import run_recbole_nif
 
         run_recbole_nif(argv=argv)
     return 0
+
+
+def _taken(option: str, argv: list[str]) -> tuple[str | None, list[str]]:
+    """The value of an option, None where it is not given, and the others."""
+    for place, word in enumerate(argv):
+        name, equals, value = word.partition("=")
+        if name == option:
+            after = place + 1 if equals else place + 2
+            value = value if equals else "".join(argv[place + 1 : after])
+            return value, [*argv[:place], *argv[after:]]
+    return None, argv
 
 
 if __name__ == "__main__":

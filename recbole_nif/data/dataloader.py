@@ -92,9 +92,7 @@ class CTRDataLoader:
             order = rng.permutation(len(self.rows))
         else:
             order = _shuffle_in_groups(self._groups, self.config["rows_per_window"] or 1, rng)
-        each = len(order) // self.world_size  # every process takes the same number of steps
-        begin = self.rank * each  # neighbors stay together: they share windows
-        return self.rows[torch.from_numpy(order[begin : begin + each])]
+        return self.rows[torch.from_numpy(share_of(order, self.batch_size, self.rank, self.world_size))]
 
     def _window_groups(self) -> np.ndarray | None:
         """The window of each row, [R], for batches in which rows share windows."""
@@ -151,6 +149,19 @@ class EpochBatches(TorchDataset):
 
     def __getitem__(self, number: int) -> Interaction:
         return self.loader._read(self.order[self.slices[number]], self.drawn)
+
+
+def share_of(order: np.ndarray, size: int, rank: int, world_size: int) -> np.ndarray:
+    """What one of several processes reads of an epoch, ``size`` rows in a step; as much as each other one.
+
+    A step takes the next ``world_size * size`` rows of ``order``, and a process a part of them in which
+    neighbors stay together, since they share windows: how far an epoch is does not depend on the number of
+    processes. Fewer than ``world_size`` rows at its end are left out.
+    """
+    whole = len(order) // (size * world_size) * size * world_size
+    each = (len(order) - whole) // world_size
+    last = order[whole + rank * each : whole + (rank + 1) * each]
+    return np.concatenate([order[:whole].reshape(-1, world_size, size)[:, rank].reshape(-1), last])
 
 
 def cut_batches(n_rows: int, size: int, phase: str) -> list[slice]:

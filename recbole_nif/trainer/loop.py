@@ -155,8 +155,10 @@ class _Loop:
         seed = f"{self.config['seed']} {self.config['rank']} {self.stage.name} {self.epoch}"
         torch.manual_seed(zlib.crc32(seed.encode()))
         batches = iter(self.stage.batches(self.epoch, self.step))  # draws a number too
-        if self.step:
+        if self.step and self.rng is not None:
             set_rng_state(self.config["device"], self.rng)
+        elif self.step:
+            torch.manual_seed(zlib.crc32(f"{seed} {self.step}".encode()))
         return batches
 
     def _finite_means(self) -> dict[str, float]:
@@ -201,6 +203,8 @@ class _Loop:
             {
                 "epoch": self.epoch,
                 "step": self.step,
+                "steps": len(self.stage),
+                "processes": self.config["world_size"] or 1,
                 "complete": self.complete,
                 "spent": self.spent,
                 "losses": self.meter.state(),
@@ -217,7 +221,11 @@ class _Loop:
         if state is None:
             return
         self.epoch, self.step, self.complete = state["epoch"], state["step"], state["complete"]
-        self.spent, self.rng = state["spent"], state["rng"]
+        self.spent = state["spent"]
+        if state["processes"] == (self.config["world_size"] or 1) == 1:
+            self.rng = state["rng"]  # of several processes only the first one's is known
+        else:  # batches of all processes together are as large as ever, up to what does not divide
+            self.step = self.step * len(self.stage) // state["steps"]
         self.meter.load(state["losses"], self.config["device"])
         self.stopping.load(state["early_stop"])
         self.report = StageReport.read(state["report"])

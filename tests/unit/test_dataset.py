@@ -1,8 +1,11 @@
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recbole_nif.data import fields
-from recbole_nif.data.dataloader import CTRDataLoader
+from recbole_nif.data.dataloader import CTRDataLoader, share_of
 from recbole_nif.data.dataset import CTRDataset
 from recbole_nif.errors import UserError
 from tests.toy import ROWS, toy_config, toy_dataset, write_toy
@@ -261,17 +264,26 @@ def test_settings_that_cannot_work_are_refused_in_one_sentence(tmp_path, overrid
         CTRDataset(toy_config(tmp_path, "AMEN", **overrides)).build()
 
 
-@pytest.mark.parametrize("phase", ["train", "valid"])
-def test_processes_share_the_rows_and_each_reads_neighbors(tmp_path, phase):
-    train, valid, _ = toy_dataset(tmp_path, "AMEN")
-    view = train if phase == "train" else valid
-    alone = CTRDataLoader(view.config, view, phase, shuffle=phase == "train")
+def test_processes_share_the_rows_of_an_evaluation(tmp_path):
+    _, view, _ = toy_dataset(tmp_path, "AMEN")
     shares = []
     for rank in range(2):
-        loader = CTRDataLoader(view.config, view, phase, shuffle=phase == "train")
+        loader = CTRDataLoader(view.config, view, "valid")
         loader.rank, loader.world_size = rank, 2
-        shares.append(loader._order().tolist())
-    everything = alone._order().tolist()
-    read = shares[0] + shares[1]
-    assert read == everything[: len(read)]
-    assert len(everything) - len(read) == (len(everything) % 2 if phase == "train" else 0)
+        shares += loader._order().tolist()
+    assert shares == CTRDataLoader(view.config, view, "valid")._order().tolist()
+
+
+@given(n_rows=st.integers(0, 60), whole=st.sampled_from([4, 6, 12]), world_size=st.sampled_from([1, 2, 3, 4]))
+def test_a_step_of_all_processes_reads_the_batch_of_one_and_each_reads_neighbors(n_rows, whole, world_size):
+    order, size = np.arange(n_rows), whole // world_size
+    whole = size * world_size
+    shares = [share_of(order, size, rank, world_size) for rank in range(world_size)]
+    assert len({len(share) for share in shares}) == 1
+    for begin in range(0, n_rows, whole):
+        together = order[begin : begin + whole]
+        place = begin // world_size
+        parts = [share[place : place + size] for share in shares]
+        read = np.concatenate(parts)
+        assert np.array_equal(read, together[: len(read)])
+        assert len(together) - len(read) < world_size
