@@ -95,6 +95,7 @@ class Engine:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
         self.optimizer = build_optimizer(config["learner"] or "adam", groups)
         self.average = WeightAverage(self.parameters, config["ema_decay"]) if config["ema_decay"] else None
+        self.steps = 0
 
         self._loss_terms = loss_terms
         if not (config["single_spec"] is None or config["single_spec"]):
@@ -103,17 +104,20 @@ class Engine:
                 device_ids=[self.device] if self.device.type == "cuda" else None,
                 find_unused_parameters=True,
             )
+        self._plain = self._loss_terms
         if config["compile"]:
-            self._loss_terms = torch.compile(self._loss_terms)
+            self._loss_terms = torch.compile(self._plain)
 
     def step(self, batch: Interaction) -> dict[str, Tensor]:
         """One update on ``batch`` (on any device) -> the detached loss terms, still on the device."""
         batch = to_device(batch, self.device)
-        self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, dtype=self.amp_dtype, enabled=self.amp):
-            terms = self._loss_terms(batch)
-            total = sum(terms.values())
-        self.scaler.scale(total).backward()
+        try:
+            terms = self._gradients(batch)
+        except Exception as error:  # of dynamo, of a backend, of a compiler that is not there
+            if self.steps or not self._gives_up_compiling(error):
+                raise
+            terms = self._gradients(batch)  # a mistake of the model's own comes again
+        self.steps += 1
         if self.clip:
             self.scaler.unscale_(self.optimizer)
             clip_grad_norm_(self.parameters, **self.clip)
@@ -122,6 +126,24 @@ class Engine:
         if self.average is not None:
             self.average.update()
         return {name: term.detach() for name, term in terms.items()}
+
+    def _gradients(self, batch: Interaction) -> dict[str, Tensor]:
+        """The loss terms of a batch, with the gradients of their sum in the parameters."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, dtype=self.amp_dtype, enabled=self.amp):
+            terms = self._loss_terms(batch)
+            total = sum(terms.values())
+        self.scaler.scale(total).backward()
+        return terms
+
+    def _gives_up_compiling(self, error: Exception) -> bool:
+        """Goes on without torch.compile; False if it is not in use."""
+        if self._loss_terms is self._plain:
+            return False
+        self._loss_terms = self._plain
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        logger.warning("torch.compile fails here, so training goes on without it: %s", reason)
+        return True
 
     def averaged(self) -> AbstractContextManager:
         """Within it the module has the weights to be judged and kept: their average with ``ema_decay``."""

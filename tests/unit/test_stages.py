@@ -158,6 +158,42 @@ def test_mixed_precision_computes_the_loss_in_the_chosen_type():
         Engine(stage_config(amp_dtype="float8"), module, loss_terms, [group])
 
 
+def failing(*_):
+    raise RuntimeError("no compiler\nand a long story")
+
+
+@pytest.mark.parametrize("forward", [True, False])
+def test_where_compiling_fails_training_goes_on_without_it(monkeypatch, caplog, forward):
+    def compiled(loss_terms):
+        if forward:
+            return failing
+        return lambda batch: {name: _FailsBackward.apply(term) for name, term in loss_terms(batch).items()}
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    module, trained = engine(stage_config(compile=True))
+    for _ in range(2):
+        trained.step({"x": torch.ones(1, 1)})
+    assert module.weight.item() == pytest.approx(1 - 2 * 10)
+    (warning,) = [record.message for record in caplog.records if "torch.compile" in record.message]
+    assert warning.endswith("no compiler")
+
+
+class _FailsBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    backward = staticmethod(failing)
+
+
+def test_a_mistake_of_the_model_is_not_taken_for_one_of_the_compiler(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda loss_terms: loss_terms)
+    with pytest.raises(KeyError, match="x"):
+        engine(stage_config(compile=True))[1].step({})
+    with pytest.raises(KeyError, match="x"):
+        engine(stage_config())[1].step({})
+
+
 def test_a_module_without_trainable_parameters_is_refused():
     with pytest.raises(UserError, match="Linear has no trainable parameter"):
         Engine(
