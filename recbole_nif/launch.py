@@ -29,7 +29,7 @@ def launch(count: str, argv: Sequence[str]) -> int:
         0, or the exit code of the process that failed first; 130 after Ctrl-C.
 
     Raises:
-        UserError: ``count`` is no number of processes.
+        UserError: ``count`` is no number of processes, or one of them was killed.
     """
     if not count.isdigit() or int(count) < 1:
         raise UserError(f"--nproc is {count!r}: give a number of processes, such as --nproc=2.")
@@ -37,11 +37,14 @@ def launch(count: str, argv: Sequence[str]) -> int:
         raise UserError("--nproc was given to a process of torchrun, which starts them itself: leave it out.")
     with ExitStack() as stack:
         told = [None, *(stack.enter_context(tempfile.TemporaryFile()) for _ in range(1, int(count)))]
-        processes = _started(argv, told)
-        code, failed = _watched(processes)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+        code, failed = _watched(_started(argv, told))
         if failed and code != 130:  # the first process speaks for itself
             told[failed].seek(0)
             sys.stderr.write(told[failed].read().decode(errors="replace"))
+    if code < 0:
+        name = signal.Signals(-code).name
+        raise UserError(f"Process {failed} was ended by {name}: go on with --resume=<run folder>.")
     return code
 
 
@@ -76,11 +79,9 @@ def _watched(processes: Sequence[subprocess.Popen]) -> tuple[int, int]:
             if all(process.poll() == 0 for process in processes):
                 return 0, 0
             time.sleep(PAUSE)
-        _ended(processes)
-        own = [
-            rank for rank, process in enumerate(processes) if process.returncode not in (0, -signal.SIGTERM)
-        ]
-        return processes[own[0]].returncode, own[0]
+        first = next(rank for rank, process in enumerate(processes) if process.poll())
+        _ended(processes)  # they may fail of its failure
+        return processes[first].returncode, first
     except KeyboardInterrupt:
         for process in processes:
             if process.poll() is None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,7 +91,8 @@ def test_a_mistake_is_told_once(tmp_path, argv, sentence):
     assert sentence in errors and errors.count("error:") == len(errors.splitlines()) == 1
 
 
-def test_what_is_interrupted_says_how_to_go_on(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_interrupted_says_how_to_go_on(tmp_path, number):
     process = start(
         tmp_path, "--model=LR", *FEW_USERS, "--epochs=100000", "--stopping_step=100000", "--nproc=2",
         "--run_dir=stopped", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -98,7 +100,27 @@ def test_what_is_interrupted_says_how_to_go_on(tmp_path):
     while not (tmp_path / "stopped" / "checkpoints" / "finetune-last.pt").is_file():
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "go on with: recbole-nif --resume=" in errors
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="children are found in /proc")
+def test_a_process_that_is_killed_ends_the_others(tmp_path):
+    process = start(
+        tmp_path, "--model=LR", *FEW_USERS, "--epochs=100000", "--stopping_step=100000", "--nproc=2",
+        "--run_dir=broken", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    while not (tmp_path / "broken" / "checkpoints" / "finetune-last.pt").is_file():
+        assert process.poll() is None
+        time.sleep(0.01)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) == 2
+    os.kill(int(children[1]), signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert (
+        errors.splitlines()[-1] == "error: Process 1 was ended by SIGKILL: go on with --resume=<run folder>."
+    )
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
