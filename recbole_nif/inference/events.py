@@ -120,7 +120,7 @@ class EventRule:
         frame, unasked = self._answered(frame)
         require(frame, [self.item])
         time = times_of(frame, self.time) if self.time else np.zeros(len(frame), dtype=np.int64)
-        label, kept = self._labels(frame), self._kept(frame)
+        label, kept = self._labels(frame), self._kept(frame) | unasked
         item = columns.ids(self.item, frame[self.item])
         scene = self.scenes(item, frame, columns, user)
         unread = item == PADDING

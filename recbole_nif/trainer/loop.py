@@ -222,10 +222,10 @@ class _Loop:
             return
         self.epoch, self.step, self.complete = state["epoch"], state["step"], state["complete"]
         self.spent = state["spent"]
-        if state["processes"] == (self.config["world_size"] or 1) == 1:
+        if state.get("processes", 1) == (self.config["world_size"] or 1) == 1:
             self.rng = state["rng"]  # of several processes only the first one's is known
         else:  # batches of all processes together are as large as ever, up to what does not divide
-            self.step = self.step * len(self.stage) // state["steps"]
+            self.step = self.step * len(self.stage) // state.get("steps", len(self.stage))
         self.meter.load(state["losses"], self.config["device"])
         self.stopping.load(state["early_stop"])
         self.report = StageReport.read(state["report"])

@@ -63,6 +63,12 @@ def test_a_history_may_mix_samples_and_other_events(run, tmp_path):
     assert np.abs(given - scorer.score(history=rows, items=ITEMS, at=1000000900)).max() > 1e-6
 
 
+def test_an_interval_of_ratings_leaves_out_samples_only(run):
+    scorer = load(run, settings=["--val_interval={rating: '[1,inf)'}"])
+    scorer.update("a", [LATER, {"item_id": "m1", "rating": 0.5, "timestamp": 1000000900}])
+    assert len(scorer.log.of(1)) == len(load(run).log.of(1)) + 1
+
+
 def test_an_export_reads_them_too(run, tmp_path):
     scorers = load(run), load(export_run(run, tmp_path / "export"))
     for scorer in scorers:
