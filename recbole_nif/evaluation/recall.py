@@ -8,14 +8,13 @@ from torch import Tensor
 
 from recbole_nif.data.fields import ROW_ID
 from recbole_nif.device import to_device
-from recbole_nif.errors import UserError
 from recbole_nif.evaluation.baselines import (
     item_knn_recall,
     last_click_recall,
     popularity_recall,
     rank_of,
 )
-from recbole_nif.model.base import CTRModel
+from recbole_nif.model.base import CTRModel, generates_nothing
 
 KS = (10, 50, 100, 500)
 MAX_ROWS, MAX_SCORES = 64, 1 << 22  # rows, and rows x items, at once; a beam search holds a multiple of it
@@ -63,9 +62,7 @@ def candidate_recall(
         batch = to_device(dataset.read(rows[part]), device)
         scores = model.candidate_scores(batch) if isinstance(model, CTRModel) else None
         if scores is None:
-            raise UserError(
-                f"{type(model).__name__} generates no candidates: give a run of AMEN (with use_nif) or GenCI."
-            )
+            raise generates_nothing(model)
         ranks.append(rank_of(scores, target[part], count))
         told(len(part))
     rank = torch.cat(ranks)

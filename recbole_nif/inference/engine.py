@@ -11,6 +11,7 @@ from torch import Tensor
 from recbole_nif.data.event_log import gap_bucket
 from recbole_nif.inference.columns import PADDING
 from recbole_nif.inference.network import Network
+from recbole_nif.inference.ranking import best
 from recbole_nif.inference.serving_data import ServingData, View
 from recbole_nif.inference.state_cache import StateCache
 from recbole_nif.inference.user_log import UserLog, given
@@ -63,6 +64,15 @@ class Engine:
             own = {name: column[part] for name, column in context.items()}
             scores[part] = self._score(state, items[part], own, np.zeros(len(items[part]), dtype=int))
         return scores
+
+    def nearest(self, viewer: Viewer, at: np.ndarray | None, items: np.ndarray, count: int) -> np.ndarray:
+        """The ``count`` of ``items`` [N] nearest to what the model generates for one user, ascending.
+
+        Raises:
+            UserError: it generates nothing.
+        """
+        near = self.network.nearness(self.view(viewer, at).read(viewer.columns(self.data)))[0].numpy()[items]
+        return np.sort(items[best(near, min(count, int((near > -np.inf).sum())))])
 
     # -- many users
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from recbole_nif.data import fields
 from recbole_nif.device import to_device
 from recbole_nif.inference.serving_data import ServingData
-from recbole_nif.model.base import CTRModel
+from recbole_nif.model.base import CTRModel, generates_nothing
 from recbole_nif.model.explanation import Explanation
 
 OF_WINDOWS = {  # fields of a batch that have no entry per row
@@ -61,6 +61,18 @@ class Network:
             return self.model.explain(to_device(batch, self.device))
 
     @torch.inference_mode()
+    def nearness(self, batch: Interaction) -> Tensor:
+        """How near each item is to what the model generates for rows [S]: [S, items], -inf for not at all.
+
+        Raises:
+            UserError: the model generates no candidates.
+        """
+        near = self.model.candidate_scores(to_device(batch, self.device))
+        if near is None:
+            raise generates_nothing(self.model)
+        return near.float().cpu()
+
+    @torch.inference_mode()
     def score(self, state: Any, candidates: Interaction, rows: Tensor) -> Tensor:
         """Probabilities [N] of ``candidates``, on the CPU; ``rows`` [N] names the state of each."""
         candidates = to_device(candidates, self.device)
@@ -76,6 +88,9 @@ class RowNetwork(Network):
 
     def candidates(self, data: ServingData, ids: Tensor, context: dict[str, Tensor]) -> Interaction:
         return Interaction(data.item_columns(ids) | context)
+
+    def nearness(self, batch: Interaction) -> Tensor:
+        raise generates_nothing(self.model)
 
     @torch.inference_mode()
     def encode(self, batch: Interaction) -> Interaction:

@@ -162,6 +162,7 @@ class Scorer:
         candidates: Iterable | None = None,
         at: float | None = None,
         *,
+        generated: int | None = None,
         history=None,
         user_features: Mapping | None = None,
         context: Mapping | None = None,
@@ -174,13 +175,15 @@ class Scorer:
             user, at, history, user_features: as of :meth:`score`.
             exclude_seen: leaves out items that any event of the user has, as of ``at``.
             candidates: tokens, unknown ones left out; None = every item that any event has, and added ones.
+            generated: only so many of them are scored: those nearest to AMEN's flow, or to GenCI's beams.
             context: column -> value, for all candidates.
 
         Raises:
-            UserError: as of :meth:`score`, or a ``k`` below 1.
+            UserError: as of :meth:`score`; ``k`` or ``generated`` below 1; a model that generates nothing.
         """
-        if k < 1:
-            raise UserError(f"k is {k}: give at least 1.")
+        for name, number in (("k", k), ("generated", generated)):
+            if number is not None and number < 1:
+                raise UserError(f"{name} is {number}: give at least 1.")
         time = time_of(at)
         with self._lock:
             viewer = viewer_of(self.data, self.log, user, history, user_features)
@@ -188,6 +191,8 @@ class Scorer:
             ids = ids[ids != PADDING]
             if exclude_seen:
                 ids = ids[~np.isin(ids, viewer.events.item[: self.engine.n_visible(viewer, time)])]
+            if generated is not None:
+                ids = self.engine.nearest(viewer, time, ids, generated)
             columns = context_columns(self.data, context, len(ids), time)
             scores = self.engine.scores(self.engine.state(viewer, time), ids, columns)
             chosen = best(scores, k)

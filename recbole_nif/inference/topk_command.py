@@ -17,7 +17,7 @@ USERS = 256  # between two saves
 
 HELP = """\
 usage: recbole-nif topk --run FOLDER --users FILE|TOKEN,TOKEN --output FILE [--k N] [--with_seen]
-                        [--items FILE] [--events FILE] [--batch_size N] [--key=value ...]
+                        [--generated N] [--items FILE] [--events FILE] [--batch_size N] [--key=value ...]
 
 The items with the highest click probabilities, of all that any event has. Killed and started again, it goes
 on behind what was written. All files are CSV with a header line; columns are named as in the run's data.
@@ -29,6 +29,7 @@ on behind what was written. All files are CSV with a header line; columns are na
                    standard output
   --k N            items of each user (default 10)
   --with_seen      also items that the user has an event with
+  --generated N    scores only the N items nearest to what AMEN or GenCI generates for the user
   --items FILE     items that came after training, with their features
   --events FILE    events that came after the data's, in the order of time for each user
   --batch_size N   items that are scored at once (default: the run's eval_batch_size)
@@ -52,7 +53,8 @@ def main(argv: Sequence[str]) -> int:
     names, user = scorer.data.names, scorer.data.user_field
     titled = names.titles is not names.items
     columns = [user, "rank", scorer.data.item_field, "score", *(["title"] if titled else [])]
-    job = job_of(options, settings, command="topk", users=options.users, k=options.k, seen=options.with_seen)
+    chosen = {"k": options.k, "seen": options.with_seen, "generated": options.generated}
+    job = job_of(options, settings, command="topk", users=options.users, **chosen)
     output = ResumableCSV(options.output, columns, job)
     if output.finished:
         print(f"{options.output} is complete already.")
@@ -72,6 +74,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--users")
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--with_seen", action="store_true")
+    parser.add_argument("--generated", type=int)
 
 
 def _users(options: argparse.Namespace, user: str, skip: int) -> Iterator[pd.DataFrame]:
@@ -104,7 +107,9 @@ def _rows(scorer: Scorer, frame: pd.DataFrame) -> Iterator[tuple[str, float | No
 
 def _ranked(scorer: Scorer, options: argparse.Namespace, token: str, at: float | None) -> pd.DataFrame:
     data = scorer.data
-    found = scorer.topk(token, options.k, exclude_seen=not options.with_seen, at=at)
+    found = scorer.topk(
+        token, options.k, exclude_seen=not options.with_seen, at=at, generated=options.generated
+    )
     titles = [data.names.titles[item] for item in data.columns.ids(data.item_field, found["item"])]
     return pd.DataFrame({
         data.user_field: token,

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import FeatureSource, FeatureType, InputType, ModelType
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_nif.data.fields import ADDED
+from recbole_nif.errors import UserError
 from recbole_nif.model.explanation import Explanation
 from recbole_nif.model.item_rows import ItemRows
 from recbole_nif.model.layers.embedding import FeatureEmbedding, Field
@@ -159,3 +160,10 @@ def feature_fields(config, dataset, sources: Iterable[FeatureSource]) -> list[Fi
             if name not in answers and (kind.startswith("token") or name in numerical):
                 selected.append(Field(name, kind, dataset.num(name)))
     return selected
+
+
+def generates_nothing(model: nn.Module) -> UserError:
+    """What to say of a model without ``candidate_scores``."""
+    return UserError(
+        f"{type(model).__name__} generates no candidates: give a run of AMEN (with use_nif) or GenCI."
+    )

@@ -75,9 +75,8 @@ def create_app(scorer: Scorer, limits: Limits | None = None, wait: float = 0.0) 
         limits.check_events("history", body.history)
         if body.k > limits.items:
             raise TooMuch(f"k is {body.k:,}: give at most {limits.items:,}.")
-        found = await worker.ask(
-            lambda s: s.topk(body.user, body.k, body.exclude_seen, body.candidates, **body.arguments())
-        )
+        own = {"exclude_seen": body.exclude_seen, "candidates": body.candidates, "generated": body.generated}
+        found = await worker.ask(lambda s: s.topk(body.user, body.k, **own, **body.arguments()))
         return JSONResponse({"items": found["item"].tolist(), "scores": found["score"].tolist()})
 
     @app.post("/events")

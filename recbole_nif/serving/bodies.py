@@ -43,6 +43,7 @@ class TopkBody(Asked):
     k: StrictInt = 10
     exclude_seen: StrictBool = True
     candidates: list[Token] | None = None
+    generated: StrictInt | None = None
 
 
 class EventsBody(_Body):

@@ -89,6 +89,7 @@ def test_rankings_are_those_of_the_scorer(client, scorer):
     for body in (
         {"user": "c", "k": 3},
         {"user": "a", "candidates": ["m9", "m2", "x"], "exclude_seen": False},
+        {"user": "c", "k": 2, "generated": 4},
     ):
         answer, expected = client.post("/topk", json=body), scorer.topk(**body)
         assert near(answer, expected["score"])
@@ -157,6 +158,7 @@ def test_no_answer_is_wrong_or_lost_while_events_are_appended(run):
         ("/topk", {"candidates": ["m1"] * 51}, 413, "candidates has 51 entries: give at most 50."),
         ("/topk", {"k": 51}, 413, "k is 51: give at most 50."),
         ("/topk", {"k": 0}, 400, "k is 0: give at least 1."),
+        ("/topk", {"generated": 0}, 400, "generated is 0: give at least 1."),
         ("/score", {"user": "a"}, 422, "items: field required."),
         ("/score", {"user": 1.5, "items": []}, 422, "user"),
         ("/score", {"items": ["m1"], "user_id": "a"}, 422, "user_id: extra inputs are not permitted."),

@@ -5,10 +5,12 @@ import threading
 import numpy as np
 import pandas
 import pytest
+import torch
 
 import recbole_nif
 from recbole_nif.errors import UserError
 from recbole_nif.inference import Scorer
+from recbole_nif.inference.viewers import viewer_of
 from recbole_nif.semantic_id.encoders import SentenceEncoder
 from tests.toy import ROWS
 from tests.toy_runs import OF_MODEL, toy_run
@@ -359,6 +361,35 @@ def test_the_best_items_are_those_of_a_search_through_all(scorer, model):
             found = scorer.topk(user, k, exclude_seen=exclude)
             assert found.item.tolist() == [items[place] for place in order]
             assert close([0, *found.score], [0, *scores[order]])
+
+
+@pytest.mark.parametrize("model", ["AMEN", "GenCI"])
+def test_of_generated_candidates_the_nearest_are_ranked_by_their_scores(scorer, model):
+    scorer = scorer(model)
+    near = scorer.topk("b", k=10, generated=3, exclude_seen=False)
+    assert 1 <= len(near) <= 3
+    assert close(near["score"], scorer.score("b", near["item"].tolist()))
+    batch = scorer.engine.view(viewer := _viewer(scorer, "b"), None).read(viewer.columns(scorer.data))
+    with torch.no_grad():
+        nearness = scorer.model.candidate_scores(batch)[0]
+    ids = scorer.data.columns.ids("item_id", near["item"])
+    others = np.setdiff1d(scorer.items(), ids)
+    assert nearness[ids].min() >= nearness[others].max() and torch.isfinite(nearness[ids]).all()
+    everything = scorer.topk("b", k=10, exclude_seen=False)
+    assert set(near["item"]) <= set(everything["item"])
+    assert len(scorer.topk("b", k=1, generated=3, candidates=["m1", "m2"])) <= 1
+
+
+def _viewer(scorer, user):
+    return viewer_of(scorer.data, scorer.log, user, None, None)
+
+
+@pytest.mark.parametrize("model", ["NIFDIN", "DeepFM"])
+def test_a_model_that_generates_nothing_is_named(scorer, model):
+    with pytest.raises(UserError, match=f"{model} generates no candidates: give a run of AMEN"):
+        scorer(model).topk("b", generated=3)
+    with pytest.raises(UserError, match="generated is 0: give at least 1"):
+        scorer(model).topk("b", generated=0)
 
 
 def test_equal_scores_are_ranked_in_the_order_of_items(scorer):

@@ -173,6 +173,16 @@ def test_users_get_their_ranked_items(run, folder, monkeypatch):
         assert own.score.tolist() == pytest.approx(found.score.tolist())
 
 
+def test_only_generated_candidates_are_ranked_where_that_is_asked_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = toy_run(tmp_path, "AMEN")
+    assert topk(run, "--users=b", "--with_seen", "--generated=3", "--output=top.csv") == 0
+    found = Scorer.load(run, device="cpu").topk("b", exclude_seen=False, generated=3)
+    assert pandas.read_csv("top.csv").item_id.tolist() == found.item.tolist() and len(found) == 3
+    assert topk(run, "--users=b", "--with_seen", "--generated=2", "--output=top.csv") == 2
+    assert "top.csv is there already and not of this command" in capsys.readouterr().err
+
+
 def test_users_of_a_file_may_have_times_and_items_titles(tmp_path, monkeypatch):
     run = toy_run(tmp_path)
     items = tmp_path / "toy" / "toy.item"

@@ -40,7 +40,7 @@ def attend(
     fused = not dropout and (mask is None or not mask.requires_grad)
     if fused or not (may_wait(queries) and torch.is_grad_enabled()):
         return F.scaled_dot_product_attention(queries, keys, values, mask, dropout_p=dropout, scale=scale)
-    n, heads, q, width = queries.shape
+    _, heads, q, width = queries.shape
     size = max(1, IN_CACHE // (heads * q * keys.shape[2]))  # sequences at a time
     queries = queries * (width**-0.5 if scale is None else scale)
     parts = zip(
