@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recbole_nif.data import fields
-from recbole_nif.model.amen.tsp import logit_loss, ordered_pairs, shift_loss, simultaneous_events
+from recbole_nif.model.amen.tsp import events_since, logit_loss, ordered_pairs, shift_loss
 from tests.unit.amen_doubles import pair_batch, tiny_amen
 
 LABELS = torch.tensor([1.0, 0.0, 1.0, 0.0])
@@ -59,12 +59,13 @@ def test_the_later_row_of_a_pair_is_the_one_with_the_later_tie_group():
     assert later.tolist() == [0, 3] and earlier.tolist() == [2, 1]
 
 
-def test_simultaneous_events_are_found_by_log_position():
-    hidden = simultaneous_events(pair_batch(), torch.tensor([0]), torch.tensor([1]), 6)
+def test_events_at_the_time_of_the_earlier_row_and_later_ones_are_found_by_log_position():
+    hidden, between = events_since(pair_batch(), torch.tensor([0]), torch.tensor([1]), 6)
     assert hidden.tolist() == [[False, False, True, False, False, False]]  # window from 10, event 12
+    assert between.tolist() == [[False, False, False, True, True, True]]
 
 
-def test_shift_never_sees_the_earlier_row_of_the_pair():
+def test_shift_never_sees_the_earlier_row_of_the_pair_nor_labels_behind_it():
     model, batch = tiny_amen(tsp_mode="shift"), pair_batch()
     before = shift_of(model, batch)
     swapped = pair_batch()
@@ -72,7 +73,11 @@ def test_shift_never_sees_the_earlier_row_of_the_pair():
         assert swapped[name][0, 2] != value
         swapped[name][0, 2] = value
     assert shift_of(model, swapped) == pytest.approx(before, abs=1e-7)
-    swapped[fields.MOVELINE_BEHAVIOR][0, 3] = 1  # an event between the two rows does count
+    swapped[fields.MOVELINE_BEHAVIOR][0, 3] = 1  # of an event between the two rows the label is unknown
+    assert shift_of(model, swapped) == pytest.approx(before, abs=1e-7)
+    swapped[fields.MOVELINE_ITEM][0, 3] = (
+        6 if swapped[fields.MOVELINE_ITEM][0, 3] != 6 else 5
+    )  # its item is not
     assert abs(shift_of(model, swapped) - before) > 1e-7
 
 

@@ -303,13 +303,15 @@ class AMEN(CTRModel):
         )
 
     def _shift_loss(self, batch, state: AMENState, target: Target, labels: Tensor) -> Tensor:
-        """The later item with its own snapshot, the earlier row hidden, against the earlier snapshot."""
+        """The later item with its own snapshot, less what selection tells, against the earlier snapshot."""
         later, earlier = tsp.ordered_pairs(batch)
         windows = Windows.of(batch).select(batch[MOVELINE_ROW][later])
-        hidden = tsp.simultaneous_events(batch, later, earlier, windows.item.shape[1])
+        hidden, between = tsp.events_since(batch, later, earlier, windows.item.shape[1])
         visible = visible_prefix(batch[MOVELINE_CUT][later], hidden.shape[1]) & ~hidden
         window = torch.arange(len(later), device=later.device)
-        now = self._snapshot(windows.without(hidden), window, visible, batch[ROW_GAP][later])
+        now = self._snapshot(
+            windows.without(hidden).unlabeled(between), window, visible, batch[ROW_GAP][later]
+        )
         target = target.select(later)
         return tsp.shift_loss(
             self._moveline_score(self._read(target, now)),

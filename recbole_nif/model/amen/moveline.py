@@ -42,6 +42,10 @@ class Windows(NamedTuple):
         """The events at ``hidden`` [U, n] bool are emptied; they keep their places."""
         return Windows(*(field.masked_fill(hidden, 0) for field in self))
 
+    def unlabeled(self, events: Tensor) -> "Windows":
+        """What the user did with the ``events`` [U, n] bool is unknown."""
+        return self._replace(behavior=self.behavior.masked_fill(events, 0))
+
 
 class EventEmbedding(nn.Module):
     """x_j = W_x [e_S(s_j); e_I(i_j); e_A(a_j)] + q_gap(t_j - t_{j-1})   (reconstruction).

@@ -42,15 +42,17 @@ def ordered_pairs(batch) -> tuple[Tensor, Tensor]:
     return torch.where(one_later, one, other), torch.where(one_later, other, one)
 
 
-def simultaneous_events(batch, rows: Tensor, others: Tensor, length: int) -> Tensor:
-    """Where in the windows of ``rows`` [P] the events at the time of ``others`` [P] lie -> [P, length] bool.
+def events_since(batch, rows: Tensor, others: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """Where in the windows of ``rows`` [P] the events at the time of ``others`` [P] lie, and later ones.
 
-    The later row's past always holds the earlier row, whose label is the opposite by selection: unless
-    these events are hidden, the loss can be lowered by reading that label.
+    The later row's past always holds the earlier row, whose label is the opposite by selection, and as
+    partners are near, rows between them rather have the later row's own: unless the first are hidden and the
+    labels of the others unknown, the loss can be lowered by reading labels.
+
+    Returns:
+        two masks [P, length] bool.
     """
     start = batch[MOVELINE_START][batch[MOVELINE_ROW][rows]]
-    position = start.unsqueeze(1) + torch.arange(
-        length, device=start.device
-    )  # in the user's log, [P, length]
+    position = start.unsqueeze(1) + torch.arange(length, device=start.device)  # in the user's log
     begin, end = batch[TIE_BEGIN][others].unsqueeze(1), batch[TIE_END][others].unsqueeze(1)
-    return (position >= begin) & (position < end)
+    return (position >= begin) & (position < end), position >= end
