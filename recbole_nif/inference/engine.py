@@ -71,8 +71,9 @@ class Engine:
         Raises:
             UserError: it generates nothing.
         """
-        near = self.network.nearness(self.view(viewer, at).read(viewer.columns(self.data)))[0].numpy()[items]
-        return np.sort(items[best(near, min(count, int((near > -np.inf).sum())))])
+        near = self.network.nearness(self.view(viewer, at).read(viewer.columns(self.data)))[0].numpy()
+        items = items[near[items] > -np.inf]
+        return np.sort(items[best(near[items], count)])
 
     # -- many users
 

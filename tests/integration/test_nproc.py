@@ -29,6 +29,28 @@ def run(folder, *argv):
     return process.returncode, output, errors
 
 
+def in_training(folder):
+    """Two processes in a run that does not end by itself, after their first epoch."""
+    argv = [
+        "--model=LR",
+        *FEW_USERS,
+        "--epochs=100000",
+        "--stopping_step=100000",
+        "--nproc=2",
+        "--run_dir=run",
+    ]
+    process = start(folder, *argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for(process, folder / "run" / "checkpoints" / "finetune-last.pt")
+    return process
+
+
+def wait_for(process, file):
+    """Until a running process has written a file."""
+    while not file.is_file():
+        assert process.poll() is None
+        time.sleep(0.01)
+
+
 def result(folder):
     return json.loads((folder / "result.json").read_text())
 
@@ -63,9 +85,7 @@ def test_a_run_of_two_processes_goes_on_as_one_and_is_as_good(tmp_path):
     assert run(tmp_path, *argv, "--run_dir=whole")[0] == 0
     process = start(tmp_path, *argv, "--nproc=2", "--save_step=1", "--run_dir=killed", start_new_session=True)
     last = tmp_path / "killed" / "checkpoints" / "finetune-last.pt"
-    while not last.is_file():
-        assert process.poll() is None
-        time.sleep(0.01)
+    wait_for(process, last)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     code, _, errors = run(tmp_path, "--resume=killed")
@@ -93,13 +113,7 @@ def test_a_mistake_is_told_once(tmp_path, argv, sentence):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_what_is_interrupted_says_how_to_go_on(tmp_path, number):
-    process = start(
-        tmp_path, "--model=LR", *FEW_USERS, "--epochs=100000", "--stopping_step=100000", "--nproc=2",
-        "--run_dir=stopped", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    while not (tmp_path / "stopped" / "checkpoints" / "finetune-last.pt").is_file():
-        assert process.poll() is None
-        time.sleep(0.01)
+    process = in_training(tmp_path)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -108,13 +122,7 @@ def test_what_is_interrupted_says_how_to_go_on(tmp_path, number):
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="children are found in /proc")
 def test_a_process_that_is_killed_ends_the_others(tmp_path):
-    process = start(
-        tmp_path, "--model=LR", *FEW_USERS, "--epochs=100000", "--stopping_step=100000", "--nproc=2",
-        "--run_dir=broken", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    while not (tmp_path / "broken" / "checkpoints" / "finetune-last.pt").is_file():
-        assert process.poll() is None
-        time.sleep(0.01)
+    process = in_training(tmp_path)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert len(children) == 2
     os.kill(int(children[1]), signal.SIGKILL)

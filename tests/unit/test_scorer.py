@@ -380,6 +380,13 @@ def test_of_generated_candidates_the_nearest_are_ranked_by_their_scores(scorer, 
     assert len(scorer.topk("b", k=1, generated=3, candidates=["m1", "m2"])) <= 1
 
 
+def test_where_nothing_known_is_generated_nothing_is_ranked(scorer, monkeypatch):
+    scorer = scorer("GenCI")
+    nowhere = torch.full((1, scorer.data.n_items), -torch.inf)
+    monkeypatch.setattr(scorer.model, "candidate_scores", lambda batch: nowhere)
+    assert scorer.topk("b", k=3, generated=5, exclude_seen=False).empty
+
+
 def _viewer(scorer, user):
     return viewer_of(scorer.data, scorer.log, user, None, None)
 

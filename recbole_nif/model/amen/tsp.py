@@ -53,6 +53,6 @@ def events_since(batch, rows: Tensor, others: Tensor, length: int) -> tuple[Tens
         two masks [P, length] bool.
     """
     start = batch[MOVELINE_START][batch[MOVELINE_ROW][rows]]
-    position = start.unsqueeze(1) + torch.arange(length, device=start.device)  # in the user's log
+    position = start.unsqueeze(1) + torch.arange(length, device=start.device)  # [P, length], in the log
     begin, end = batch[TIE_BEGIN][others].unsqueeze(1), batch[TIE_END][others].unsqueeze(1)
     return (position >= begin) & (position < end), position >= end
