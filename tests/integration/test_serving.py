@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ import uvicorn
 from recbole_nif.cli import main
 from recbole_nif.inference import Scorer
 from recbole_nif.serving.app import create_app
+from recbole_nif.serving.command import listen
 from recbole_nif.serving.limits import Limits
 from tests.toy_runs import toy_run
 
@@ -308,3 +310,10 @@ def test_mistakes_of_the_command(run, capsys, monkeypatch):
     assert "is not the folder of a run" in refused("--run=nowhere", "--port=0")
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert "pip install 'recbole-nif[serve]'" in refused(f"--run={run}")
+
+
+def test_the_body_of_an_answer_does_not_wait_until_its_head_is_acknowledged():
+    with listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        connection, _ = listening.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
