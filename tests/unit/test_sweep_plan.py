@@ -116,7 +116,7 @@ def test_every_key_of_a_shipped_sweep_is_valid(name, tmp_path):
         "quick": 12,
         "genci_table3": 3 * (16 - len(sweep.missing)),
         "genci_table4": 3 * 7,
-        "amen_ablation": 3 * (19 + 5),
+        "amen_ablation": 3 * (18 + 5),
         "sensitivity": (1 + 4 * 4) + (1 + 3 + 2 + 3 + 4 * 3),  # each model's defaults once
         "tune": 7 * 30,
     }

@@ -40,7 +40,7 @@ class AMEN(CTRModel):
     """Moveline in scene and item space, the flow of a frozen generator, alignment and TSP.
 
         z = MLP(Cross([E_u ; E_v ; context ; c^H ; c^S ; v^S * c^S ; c^I ; W_v e_v * c^I ;
-                 c^F ; W_e e_v * c^F ; q^F ; y_v]))
+                 c^F ; W_e e_v * c^F ; q^F ; y_v])) , without Cross by default
         L = BCE + lambda_tsp L_TSP + lambda_align L_align
 
     W_e is the target projection W_t of stage 1 on the tables of stage 2. y_v are the item vectors of stage
