@@ -20,6 +20,7 @@ from recbole_nif.errors import UserError
 
 GRACE = 10.0  # seconds in which processes may end by themselves when one of them has failed
 PAUSE = 0.05  # seconds between two looks at them
+MISTAKE = 2  # exit code of a process that ended with a UserError
 
 
 def launch(count: str, argv: Sequence[str]) -> int:
@@ -81,6 +82,8 @@ def _watched(processes: Sequence[subprocess.Popen]) -> tuple[int, int]:
             time.sleep(PAUSE)
         first = next(rank for rank, process in enumerate(processes) if process.poll())
         _ended(processes)  # they may fail of its failure
+        if processes[0].returncode == MISTAKE == processes[first].returncode:
+            first = 0  # the same mistake, which it has told meanwhile
         return processes[first].returncode, first
     except KeyboardInterrupt:
         for process in processes:

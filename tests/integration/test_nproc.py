@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recbole_nif.launch import _watched
 from tests.documents import ROOT
 
 FEW_USERS = ["--dataset=ml-100k", "--user_inter_num_interval=[350,inf)"]
@@ -109,6 +110,15 @@ def test_a_mistake_is_told_once(tmp_path, argv, sentence):
     code, output, errors = run(tmp_path, *argv, "--dataset=ml-100k")
     assert code == 2 and output == ""
     assert sentence in errors and errors.count("error:") == len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("codes", "told"), [((2, 2), 0), ((0, 2), 1), ((1, 3), 1)])
+def test_of_processes_with_the_same_mistake_the_first_has_told_it(codes, told):
+    late, early = (
+        [sys.executable, "-c", f"import time; time.sleep({pause}); raise SystemExit({code})"]
+        for code, pause in zip(codes, (1, 0), strict=True)
+    )
+    assert _watched([subprocess.Popen(late), subprocess.Popen(early)]) == (codes[1], told)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
