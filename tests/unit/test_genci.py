@@ -140,17 +140,17 @@ def forced(model, batch) -> tuple[list, list]:
     model.tokens.loss = lambda states, codes, weight: (
         seen.update(codes=codes.tolist()) or loss(states, codes, weight)
     )
-    model.decoder.source = lambda memory, encoded, window, history: (
-        seen.update(history=history.tolist()) or source(memory, encoded, window, history)
-    )
-    model._next_token_loss(batch, *encoded_of(model, batch))
-    return seen["history"], seen["codes"]
-
-
-def encoded_of(model, batch):
     histories = Histories.of(batch)
     encoded = model.encoder(histories)
-    return histories, encoded, model.decoder.memory(encoded.states)
+    source = model._source_of_rows(histories, encoded)
+
+    class Watched(type(source)):
+        def select(self, rows):
+            seen.update(history=histories.of_row[rows].tolist())
+            return super().select(rows)
+
+    model._next_token_loss(batch, histories, encoded, Watched(*source))
+    return seen["history"], seen["codes"]
 
 
 @pytest.mark.parametrize(

@@ -63,8 +63,7 @@ class TestSharedHistories:
         histories, encoded = encode(model, batch)
         rows = torch.tensor([2, 0, 1, 0, 2])
         inputs = torch.randn(5, 4, 8)
-        memory = model.decoder.memory(encoded.states)
-        source = model.decoder.source(memory, encoded, histories.window, rows)
+        source = model.decoder.source(encoded.states, encoded.visible[rows], histories.window[rows])
         decoded = model.decoder(inputs, source)
         for place, row in enumerate(rows.tolist()):
             states = reference_states(model, HISTORIES[row])
@@ -75,13 +74,12 @@ class TestSharedHistories:
         model, batch = self.model(form, encoder_input), history_batch(form)
         histories, encoded = encode(model, batch)
         rows, inputs = torch.tensor([0, 2, 1]), torch.randn(3, 3, 8)
-        source = model.decoder.source(model.decoder.memory(encoded.states), encoded, histories.window, rows)
+        source = model.decoder.source(encoded.states, encoded.visible[rows], histories.window[rows])
         cache, steps = None, []
         for step in range(3):
-            x = source.groups.spread(inputs[:, step]).flatten(1, 1)
-            state, cache = model.decoder.step(x, source, cache)
-            steps.append(source.groups.collect(state))
-        assert torch.allclose(torch.stack(steps, 1), model.decoder(inputs, source), atol=1e-5)
+            state, cache = model.decoder.step(inputs[:, step : step + 1], source, cache)
+            steps.append(state)
+        assert torch.allclose(torch.cat(steps, 1), model.decoder(inputs, source), atol=1e-5)
 
     def test_do_not_depend_on_padding(self, form, encoder_input):
         model, batch = self.model(form, encoder_input), history_batch(form)

@@ -39,35 +39,31 @@ def generate(
         n_levels: how many levels to decode, at most N.
         n_beams: W; 1 is greedy decoding.
     """
-    groups = source.groups
-    x = groups.spread(start)  # [G, R, d]
-    n_groups, n_rows, _ = x.shape
-    score = x.new_zeros(n_groups, n_rows, 1)  # [G, R, W]
+    x = start.unsqueeze(1)  # [N, W, d], first one sequence
+    score = x.new_zeros(x.shape[:2])  # [N, W]
     node = torch.zeros_like(score, dtype=torch.long)
-    codes = node.new_zeros(n_groups, n_rows, 1, 0)  # [G, R, W, level]
+    codes = node.new_zeros(*node.shape, 0)  # [N, W, level]
     cache = None
     for level in range(n_levels):
-        state, cache = decoder.step(x, source, cache)  # [G, RW, d]
-        gain = tokens.log_probabilities(state.float(), level).unflatten(1, score.shape[1:])
+        state, cache = decoder.step(x, source, cache)  # [N, W, d]
+        gain = tokens.log_probabilities(state.float(), level)  # [N, W, size]
         size = gain.shape[-1]
         if trie is not None:
-            following, allowed = trie.children(node, level)  # [G, R, W, size]
+            following, allowed = trie.children(node, level)  # [N, W, size]
             gain = gain.masked_fill(~allowed, float("-inf"))
-        total = (score.unsqueeze(-1) + gain).flatten(2)  # [G, R, W * size]
-        score, chosen = total.topk(min(n_beams, total.shape[-1]), dim=-1)  # [G, R, W']
+        total = (score.unsqueeze(-1) + gain).flatten(1)  # [N, W * size]
+        score, chosen = total.topk(min(n_beams, total.shape[-1]), dim=-1)  # [N, W']
         parent, code = chosen // size, chosen % size
         if trie is not None:
-            node = following.flatten(2).gather(2, chosen)
+            node = following.flatten(1).gather(1, chosen)
             # a beam that cannot go on keeps its score of -inf, but must stand where the level can be read
             node = torch.where(score > float("-inf"), node, node[..., :1])
-        codes = torch.cat([codes.gather(2, _wide(parent, level)), code.unsqueeze(-1)], dim=-1)
+        codes = torch.cat([codes.gather(1, _wide(parent, level)), code.unsqueeze(-1)], dim=-1)
         if level + 1 < n_levels:
-            x = tokens.embed(code, level).flatten(1, 2)  # [G, RW', d]
+            x = tokens.embed(code, level)  # [N, W', d]
             if n_beams > 1:
-                width = total.shape[-1] // size
-                beams = torch.arange(n_rows, device=parent.device)[:, None] * width + parent
-                cache = cache.select(beams.flatten(1))
-    return Generated(groups.collect(codes), groups.collect(score), groups.collect(node))
+                cache = cache.select(parent)
+    return Generated(codes, score, node)
 
 
 def _wide(index: Tensor, size: int) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_nif.data.fields import HISTORY_CUT, HISTORY_ITEM, HISTORY_LABEL, HISTORY_OF, HISTORY_WINDOW
+from recbole_nif.model.genci.t5_layers import encode
 from recbole_nif.model.layers.embedding import lookup
 
 N_LABELS = 3  # values of the label history: padding, 0 and 1
@@ -24,6 +25,11 @@ class Histories(NamedTuple):
     def of(cls, batch) -> "Histories":
         label = batch[HISTORY_LABEL] if HISTORY_LABEL in batch else None  # noqa: SIM401 (no dict)
         return cls(batch[HISTORY_ITEM], label, batch[HISTORY_WINDOW], batch[HISTORY_CUT], batch[HISTORY_OF])
+
+    def first_rows(self) -> Tensor:
+        """The first row with each history, [H] int64."""
+        row = torch.arange(len(self.of_row), device=self.of_row.device)
+        return torch.zeros_like(self.cut).scatter_reduce(0, self.of_row, row, "amin", include_self=False)
 
 
 class EncodedHistories(NamedTuple):
@@ -79,7 +85,7 @@ class HistoryEncoder(nn.Module):
         inputs = self.embed(histories)  # [U, P, d]
         place = torch.arange(1 + inputs.shape[1], device=length.device)
         mask = self._causal_mask(place[1:]) if self.causal else _padding_mask(length, place[1:])
-        states = self.stack(inputs_embeds=inputs, attention_mask=mask).last_hidden_state
+        states = encode(self.stack, inputs, mask)
         states = torch.cat([self.no_history.expand(states.shape[0], 1, -1), states], dim=1)  # [U, 1 + P, d]
         empty = (length == 0).unsqueeze(1)
         visible = (place <= length.unsqueeze(1)) & ((place > 0) | empty)  # [H, 1 + P]

@@ -11,6 +11,7 @@ from recbole_nif.model.base import CTRModel, UserState
 from recbole_nif.model.explanation import Attention, Cohorts, Explanation
 from recbole_nif.model.genci.build import build_decoder, build_encoder, build_short_term, build_t5
 from recbole_nif.model.genci.codebook import cohort_numbers
+from recbole_nif.model.genci.decoder import Source
 from recbole_nif.model.genci.generation import Generated, generate
 from recbole_nif.model.genci.history_encoder import EncodedHistories, Histories
 from recbole_nif.model.genci.on_device import OnDevice
@@ -109,7 +110,7 @@ class GenCI(CTRModel):
         """Encodes the distinct histories of ``batch`` and generates the codes of their next clicks."""
         histories = Histories.of(batch)
         encoded = self.encoder(histories)
-        return self._state(batch, histories, encoded, self._memory(encoded, learns=False))
+        return self._state(batch, histories, encoded, self._source(histories, encoded))
 
     def score(self, state: GenCIState, candidates, rows: Tensor | None = None) -> Tensor:
         """Logits [N] of the items and contexts in ``candidates``; ``rows`` [N] names the state of each."""
@@ -133,11 +134,12 @@ class GenCI(CTRModel):
         """The weighted terms "bce", "ntp" and "sr"."""
         histories = Histories.of(batch)
         encoded = self.encoder(histories)
-        memory = self._memory(encoded, learns=bool(self.lambda_ntp))
-        logits = self.score(self._state(batch, histories, encoded, memory), batch)
+        source = self._source_of_rows(histories, encoded) if self.lambda_ntp else None
+        first = self._source(histories, encoded) if source is None else source.select(histories.first_rows())
+        logits = self.score(self._state(batch, histories, encoded, first), batch)
         terms = {"bce": self.click_loss(logits, batch)}
-        if self.lambda_ntp:
-            terms["ntp"] = self.lambda_ntp * self._next_token_loss(batch, histories, encoded, memory)
+        if source is not None:
+            terms["ntp"] = self.lambda_ntp * self._next_token_loss(batch, histories, encoded, source)
         if self.teacher is not None:
             terms["sr"] = self.lambda_sr * self._relatedness_loss(batch, logits)
         return terms
@@ -146,8 +148,8 @@ class GenCI(CTRModel):
         """The codes that are generated for the distinct histories of ``batch``, all levels by default."""
         histories = Histories.of(batch)
         encoded = self.encoder(histories)
-        memory = self._memory(encoded, learns=False)
-        return self._generate(histories, encoded, memory, n_levels or self.n_levels, n_beams)
+        source = self._source(histories, encoded)
+        return self._generate(encoded, source, n_levels or self.n_levels, n_beams)
 
     def candidate_scores(self, batch) -> Tensor:
         """The score of the beam whose codes, all but the digit, an item has; [B, n_items], -inf without one.
@@ -181,8 +183,8 @@ class GenCI(CTRModel):
             return Explanation()
         histories = Histories.of(batch)
         encoded = self.encoder(histories)
-        memory, of_row, ids = self._memory(encoded, learns=False), histories.of_row, batch[self.item_field]
-        codes = self._intent_codes(histories, encoded, memory)  # [H, N-1]
+        of_row, ids = histories.of_row, batch[self.item_field]
+        codes = self._intent_codes(encoded, self._source(histories, encoded))  # [H, N-1]
         intent = self.short_term(codes, encoded, histories.window)[of_row]
         weight = self.short_term.level_weights(ids, intent)  # [B, N-1]
         attentions = ()
@@ -198,27 +200,31 @@ class GenCI(CTRModel):
 
     # -- parts
 
-    def _state(
-        self, batch, histories: Histories, encoded: EncodedHistories, memory: list[Tensor]
-    ) -> GenCIState:
+    def _state(self, batch, histories: Histories, encoded: EncodedHistories, source: Source) -> GenCIState:
+        """source: that of the H histories."""
         intent = None
         if self.short_term is not None:
-            codes = self._intent_codes(histories, encoded, memory)
+            codes = self._intent_codes(encoded, source)
             intent = self.short_term(codes, encoded, histories.window)
         long_term = encoded.last if self.use_long_term else None
         return GenCIState(self.embed_user(batch), histories.of_row, long_term, intent)
 
-    def _intent_codes(self, histories: Histories, encoded: EncodedHistories, memory: list[Tensor]) -> Tensor:
+    def _intent_codes(self, encoded: EncodedHistories, source: Source) -> Tensor:
         """The codes whose cohorts are read, [H, N-1]."""
         # greedy codes do not depend on what follows; beams are compared by their whole IDs
         n_levels = self.n_levels - 1 if self.n_beams == 1 else self.n_levels
-        return self._generate(histories, encoded, memory, n_levels).codes[:, 0, : self.n_levels - 1]
+        return self._generate(encoded, source, n_levels).codes[:, 0, : self.n_levels - 1]
 
-    def _memory(self, encoded: EncodedHistories, *, learns: bool) -> list[Tensor]:
-        """The decoder's view of the windows, once for training and generation."""
+    @torch.no_grad()
+    def _source(self, histories: Histories, encoded: EncodedHistories) -> Source:
+        """What the H histories generate from."""
+        return self.decoder.source(encoded.states, encoded.visible, histories.window)
+
+    def _source_of_rows(self, histories: Histories, encoded: EncodedHistories) -> Source:
+        """What the B rows learn from; their histories' first rows generate from it too."""
         states = encoded.states.detach() if self.ntp_detach_encoder else encoded.states
-        with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
-            return self.decoder.memory(states)
+        visible = encoded.visible.index_select(0, histories.of_row)
+        return self.decoder.source(states, visible, histories.window.index_select(0, histories.of_row))
 
     def _start(self, last: Tensor) -> Tensor:
         """The decoder's first input for histories with H_LTI ``last`` [N, d] -> [N, d]."""
@@ -227,39 +233,35 @@ class GenCI(CTRModel):
 
     @torch.no_grad()
     def _generate(
-        self,
-        histories: Histories,
-        encoded: EncodedHistories,
-        memory: list[Tensor],
-        n_levels: int,
-        n_beams: int | None = None,
+        self, encoded: EncodedHistories, source: Source, n_levels: int, n_beams: int | None = None
     ) -> Generated:
-        every = torch.arange(histories.cut.shape[0], device=histories.cut.device)
         return generate(
             self.decoder,
             self.tokens,
             None if self.trie is None else self.trie.table,
-            self.decoder.source(memory, encoded, histories.window, every),
+            source,
             self._start(encoded.last),
             n_levels=n_levels,
             n_beams=n_beams or self.n_beams,
         )
 
     def _next_token_loss(
-        self, batch, histories: Histories, encoded: EncodedHistories, memory: list[Tensor]
+        self, batch, histories: Histories, encoded: EncodedHistories, source: Source
     ) -> Tensor:
-        """Eq. 2 on the rows' own items, by default of clicked rows only: Y is the next *clicked* item."""
+        """Eq. 2 on the rows' own items, by default of clicked rows only: Y is the next *clicked* item.
+
+        source: that of the B rows.
+        """
         codes = self.codes[batch[self.item_field]]  # [B, N]
         wanted = codes[:, 0] >= 0  # items without an ID are no targets
         if self.clicked_targets:
             wanted = wanted & (batch[self.label_field] > 0)
         rows, weight = positions_of(wanted)  # [P]
-        codes, history = codes[rows].clamp_min(0), histories.of_row[rows]
-        last = encoded.last.index_select(0, history)
+        codes = codes[rows].clamp_min(0)
+        last = encoded.last.index_select(0, histories.of_row[rows])
         start = self._start(last.detach() if self.ntp_detach_encoder else last)
         inputs = [start, *(self.tokens.embed(codes[:, n], n) for n in range(self.n_levels - 1))]
-        source = self.decoder.source(memory, encoded, histories.window, history)
-        states = self.decoder(torch.stack(inputs, dim=1), source)  # [P, N, d]
+        states = self.decoder(torch.stack(inputs, dim=1), source.select(rows))  # [P, N, d]
         return self.tokens.loss(states, codes, None if weight is None else weight.float())
 
     def _relatedness_loss(self, batch, logits: Tensor) -> Tensor:

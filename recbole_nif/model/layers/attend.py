@@ -23,6 +23,7 @@ def attend(
     values: Tensor,
     mask: Tensor | None = None,
     *,
+    bias: Tensor | None = None,
     dropout: float = 0.0,
     scale: float | None = None,
 ) -> Tensor:
@@ -31,14 +32,17 @@ def attend(
     Args:
         queries: [N, H, q, d]; keys, values: [N, H, n, d].
         mask: broadcasts to [N, H, q, n], bool (True = visible) or added; every query sees some key.
+        bias: broadcasts to [1, H, q, n], added; what a bool ``mask`` hides stays hidden.
         dropout: rate on the weights.
         scale: of the products; None = 1 / sqrt(d).
 
     Returns:
         [N, H, q, d]
     """
-    fused = not dropout and (mask is None or not mask.requires_grad)
+    fused = not dropout and not any(added is not None and added.requires_grad for added in (mask, bias))
     if fused or not (may_wait(queries) and torch.is_grad_enabled()):
+        if bias is not None:
+            mask = bias if mask is None else _masked(bias, mask)
         return F.scaled_dot_product_attention(queries, keys, values, mask, dropout_p=dropout, scale=scale)
     _, heads, q, width = queries.shape
     size = max(1, IN_CACHE // (heads * q * keys.shape[2]))  # sequences at a time
@@ -52,7 +56,7 @@ def attend(
     )
     return torch.cat(
         [
-            drop(_masked(queries @ keys, mask).softmax(-1), dropout) @ values
+            drop(_masked_(_biased_(queries @ keys, bias), mask).softmax(-1), dropout) @ values
             for queries, keys, values, mask in parts
         ]
     )
@@ -64,9 +68,18 @@ def _parts(mask: Tensor | None, size: int) -> Iterator[Tensor | None]:
     return iter(mask.split(size))
 
 
-def _masked(scores: Tensor, mask: Tensor | None) -> Tensor:
+def _biased_(scores: Tensor, bias: Tensor | None) -> Tensor:
+    return scores if bias is None else scores.add_(bias)
+
+
+def _masked_(scores: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return scores
     if mask.dtype == torch.bool:
         return scores.masked_fill_(~mask, float("-inf"))
     return scores.add_(mask)
+
+
+def _masked(scores: Tensor, mask: Tensor) -> Tensor:
+    """As :func:`_masked_`, but both broadcast and ``scores`` stay."""
+    return scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
