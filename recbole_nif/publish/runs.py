@@ -3,7 +3,7 @@
 import json
 import statistics
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,14 @@ class Run:
         file: the result.json, None for a record in memory.
         settings_known: False for a record of an older version without the run's config.yaml beside it;
             ``settings`` then tells of split and history only.
+        common: those of its settings that all rows of its table share.
     """
 
     record: Mapping[str, Any]
     settings: Mapping[str, Any]
     file: Path | None = None
     settings_known: bool = True
+    common: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, record: Mapping[str, Any], file: Path | None = None) -> "Run":
@@ -62,7 +64,7 @@ class Run:
     @cached_property
     def variant(self) -> dict[str, Any]:
         """The settings that a row's label must tell."""
-        return variant_of(self.settings)
+        return _without(variant_of(self.settings), self.common)
 
     @cached_property
     def data(self) -> str:
@@ -107,6 +109,7 @@ class Absent:
         settings: as of ``Run``.
         why: in words.
         split, seed: None where they are not known.
+        common: as of ``Run``.
     """
 
     model: str
@@ -115,11 +118,17 @@ class Absent:
     why: str
     split: str | None = None
     seed: int | None = None
+    common: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def variant(self) -> dict[str, Any]:
+        """The settings that its row's label would tell."""
+        return _without(variant_of(self.settings), self.common)
 
     @property
     def label(self) -> str:
         """The row that the run would be part of."""
-        return label_of(self.model, variant_of(self.settings))
+        return label_of(self.model, self.variant)
 
     @property
     def name(self) -> str:
@@ -184,12 +193,14 @@ class Table:
     Attributes:
         runs: those of the rows, and those that were left out.
         absent: runs without a result on the table's dataset and split.
+        common: settings that are not the default and the same in all rows, whose labels leave them out.
     """
 
     rows: list[Row]
     runs: list[Run]
     notes: list[str]
     absent: list[Absent] = field(default_factory=list)
+    common: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def record(self) -> Mapping[str, Any]:
@@ -221,6 +232,9 @@ def tables_of(runs: Sequence[Run], absent: Sequence[Absent] = ()) -> list[Table]
 
 
 def _table(runs: list[Run], absent: Sequence[Absent]) -> Table:
+    missing = [run for run in absent if run.belongs_to(runs[0].record)]
+    common = _common([*(run for run in runs if run.record["test"]), *missing])
+    runs, missing = ([replace(run, common=common) for run in some] for some in (runs, missing))
     notes = [f"{run.name} was not tested (stage 1 only)." for run in runs if not run.record["test"]]
     tested = [run for run in runs if run.record["test"]]
     rows = []
@@ -240,8 +254,23 @@ def _table(runs: list[Run], absent: Sequence[Absent]) -> Table:
     unknown = [run.name for run in tested if not run.settings_known]
     if unknown:
         notes.append(f"Of settings only split and history are known: {', '.join(unknown)}.")
-    missing = [run for run in absent if run.belongs_to(runs[0].record)]
-    return Table(rows, runs, notes + _reasons(missing), missing)
+    return Table(rows, runs, notes + _reasons(missing), missing, common)
+
+
+def _common(runs: Sequence[Run | Absent]) -> dict[str, Any]:
+    """The settings that all labels would tell alike; none if there is one label only."""
+    if len({run.label for run in runs}) < 2:
+        return {}
+    first, *others = (run.variant for run in runs)
+    return {
+        key: value
+        for key, value in first.items()
+        if all(key in other and other[key] == value for other in others)
+    }
+
+
+def _without(variant: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in variant.items() if key not in common}
 
 
 def _reasons(absent: Iterable[Absent]) -> list[str]:

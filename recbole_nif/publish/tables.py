@@ -21,6 +21,7 @@ from recbole_nif.publish.blocks import (
 )
 from recbole_nif.publish.links import Links
 from recbole_nif.publish.markdown import as_markdown
+from recbole_nif.publish.names import setting
 from recbole_nif.publish.runs import Absent, Row, Run, Table, tables_of
 from recbole_nif.publish.text import NOTHING, number
 from recbole_nif.results import METRICS
@@ -65,10 +66,16 @@ def conditions(table: Table) -> str:
 
 
 def sizes(table: Table) -> str:
-    """Rows, users and items, and what is particular about the data."""
+    """Rows, users and items, what is particular about the data, and settings that no label tells."""
     rows, data = table.record["rows"], table.runs[0].data
     told = [f"{rows[part]:,} {name}" for part, name in PARTS.items() if rows.get(part) is not None]
-    return f"Rows: {', '.join(told)}." + (f" Data: {data}." if data else "")
+    return f"Rows: {', '.join(told)}." + (f" Data: {data}." if data else "") + _common(table)
+
+
+def _common(table: Table) -> str:
+    if not table.common:
+        return ""
+    return f" In all rows: {', '.join(setting(*item) for item in table.common.items())}."
 
 
 def metrics_grid(table: Table) -> Grid:

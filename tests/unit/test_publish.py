@@ -28,6 +28,24 @@ def test_a_row_is_named_by_its_model_and_by_what_is_not_default_nor_said_elsewhe
     assert Run.of(make_record()).label == "AMEN"
 
 
+def test_what_all_rows_share_is_said_once_above_the_table():
+    epochs = {"epochs": 2}
+    records = [
+        make_record("LR", 0.7, settings=epochs),
+        make_record("AMEN", 0.8, settings=epochs),
+        make_record("AMEN", 0.9, settings=epochs | {"use_sam": False, "n_heads": 2}),
+    ]
+    assert [line[0] for line in lines_of(*records)[1:]] == ["LR", "AMEN", "AMEN n_heads=2 use_sam=False"]
+    assert "70 items. In all rows: epochs=2.\n" in result_table(records)
+    other = make_record("LR", 0.7, seed=1, settings={"epochs": 3})
+    labels = [line[0] for line in lines_of(*records, other)[1:]]
+    assert labels == ["LR epochs=2", "LR epochs=3", "AMEN epochs=2", "AMEN epochs=2 n_heads=2 use_sam=False"]
+
+
+def test_a_row_alone_keeps_its_whole_name():
+    assert lines_of(make_record("LR", settings={"epochs": 2}))[-1][0] == "LR epochs=2"
+
+
 def test_seeds_of_the_same_settings_are_one_row_with_mean_and_sample_deviation():
     stage = {"rows_per_second": 10000.0, "epochs_run": 9, "best_epoch": 5, "facts": {}}
     baseline, row = lines_of(
