@@ -8,7 +8,9 @@ from recbole_nif.model.amen.generator import InterestFlowGenerator
 from recbole_nif.model.amen.losses import FlowInfoNCE
 from recbole_nif.model.amen.moveline import EventEmbedding, MovelineEncoder
 from recbole_nif.model.amen.regularizers import FlowRegularizer
+from recbole_nif.model.amen.spaces import ItemSpace, SceneSpace
 from recbole_nif.model.layers.embedding import CodedEmbedding
+from recbole_nif.model.layers.target_attention import TargetAttention
 
 
 def build_items(config, dataset) -> nn.Module:
@@ -46,6 +48,32 @@ def build_moveline(config, dataset) -> MovelineEncoder:
         n_layers=config["n_layers"],
         n_heads=config["n_heads"],
         dropout=config["hidden_dropout_prob"],
+    )
+
+
+def build_spaces(config, dataset, item_dim: int) -> tuple[SceneSpace | None, ItemSpace | None]:
+    """Scene space and item space, each None where it is switched off."""
+    shared = {
+        "item_dim": item_dim,
+        "width": config["hidden_size"],
+        "n_heads": config["n_heads"],
+        "length": config["moveline_length"],
+    }
+    size, scene, item = config["embedding_size"], None, None
+    if config["use_scene_space"]:
+        scene = SceneSpace(scene_dim=size, n_scenes=dataset.scenes.n_scenes, **shared)
+    if config["use_item_space"]:
+        item = ItemSpace(embedding_size=size, **shared)
+    return scene, item
+
+
+def build_history_attention(config, item_dim: int) -> TargetAttention:
+    """c^H, that of DIN."""
+    return TargetAttention(
+        item_dim,
+        config["attention_mlp_hidden_size"],
+        activation=config["attention_activation"],
+        softmax=config["attention_softmax"],
     )
 
 

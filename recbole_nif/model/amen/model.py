@@ -17,10 +17,14 @@ from recbole_nif.model.amen.alignment import (
     alignment_loss,
     match_scores,
 )
-from recbole_nif.model.amen.build import build_generator, build_moveline
+from recbole_nif.model.amen.build import (
+    build_generator,
+    build_history_attention,
+    build_moveline,
+    build_spaces,
+)
 from recbole_nif.model.amen.explain import explain
 from recbole_nif.model.amen.moveline import Windows, visible_prefix
-from recbole_nif.model.amen.spaces import ItemSpace, SceneSpace
 from recbole_nif.model.amen.state import AMENState, Reading, Snapshot, Target
 from recbole_nif.model.base import CTRModel
 from recbole_nif.model.explanation import Explanation
@@ -30,7 +34,6 @@ from recbole_nif.model.layers.embedding import add_rows, initialize, lookup
 from recbole_nif.model.layers.mlp import MLP
 from recbole_nif.model.layers.row_groups import RowGroups
 from recbole_nif.model.layers.sphere import unit
-from recbole_nif.model.layers.target_attention import TargetAttention
 
 N_LABELS = 3  # values of the label history: padding, 0 and 1
 MATCHES = 3  # cosines that match_scores gives
@@ -65,37 +68,15 @@ class AMEN(CTRModel):
         self.history_field = config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]
         self.history_label_field = config["LABEL_FIELD"] + config["LIST_SUFFIX"]
         self.register_buffer("item_scene", dataset.item_scene, persistent=False)
-        width, n_heads, embedding_size = config["hidden_size"], config["n_heads"], config["embedding_size"]
+        width = config["hidden_size"]
 
         self.label = nn.Embedding(N_LABELS, self.item_dim) if config["history"] == "all_with_label" else None
-        self.history_attention = TargetAttention(
-            self.item_dim,
-            config["attention_mlp_hidden_size"],
-            activation=config["attention_activation"],
-            softmax=config["attention_softmax"],
-        )
-        inputs = self.user_dim + self.context_dim + 2 * self.item_dim
+        self.history_attention = build_history_attention(config, self.item_dim)
         self.moveline = build_moveline(config, dataset)
-        self.scene_space = self.item_space = self.alignment = self.flow_attention = self.item_vectors = None
-        if config["use_scene_space"]:
-            self.scene_space = SceneSpace(
-                item_dim=self.item_dim,
-                scene_dim=embedding_size,
-                n_scenes=dataset.scenes.n_scenes,
-                width=width,
-                n_heads=n_heads,
-                length=config["moveline_length"],
-            )
-            inputs += 2 * width
-        if config["use_item_space"]:
-            self.item_space = ItemSpace(
-                item_dim=self.item_dim,
-                embedding_size=embedding_size,
-                width=width,
-                n_heads=n_heads,
-                length=config["moveline_length"],
-            )
-            inputs += 2 * width
+        self.scene_space, self.item_space = build_spaces(config, dataset, self.item_dim)
+        n_spaces = (self.scene_space is not None) + (self.item_space is not None)
+        inputs = self.user_dim + self.context_dim + 2 * self.item_dim + 2 * width * n_spaces
+        self.alignment = self.flow_attention = self.item_vectors = None
         self.flow_dropout = config["flow_dropout_prob"]
         if self.use_nif:
             self.flow_attention = FlowTargetAttention(width=width)
@@ -114,8 +95,7 @@ class AMEN(CTRModel):
         )
         self.moveline_score = None  # w_r
         if self.tsp_mode in ("shift", "both"):
-            branches = [self.scene_space, self.item_space, self.flow_attention]
-            n_branches = sum(branch is not None for branch in branches)
+            n_branches = n_spaces + self.use_nif
             if not n_branches:
                 raise UserError(
                     f"tsp_mode {self.tsp_mode} needs one of use_scene_space, use_item_space and use_nif."
