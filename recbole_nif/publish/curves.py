@@ -19,7 +19,7 @@ Curve = list[tuple[int, float]]  # (epoch from 1, score)
 
 
 def learning_curves(table: Table, prefix: str) -> list[Plot]:
-    """A plot for each stage and the metric that it is validated by."""
+    """A plot for each stage and the metric that it is validated by, where some run has a second epoch."""
     found: dict[tuple[str, str], dict[Row, list[tuple[Run, Mapping]]]] = {}
     for row in table.rows:
         for run in row.runs:
@@ -28,7 +28,11 @@ def learning_curves(table: Table, prefix: str) -> list[Plot]:
                 if metric and _curve(stage, metric):
                     rows = found.setdefault((stage["name"], metric), {})
                     rows.setdefault(row, []).append((run, stage))
-    return [_plot(stage, metric, rows, prefix) for (stage, metric), rows in found.items()]
+    return [
+        _plot(stage, metric, rows, prefix)
+        for (stage, metric), rows in found.items()
+        if any(len(_curve(report, metric)) > 1 for runs in rows.values() for _, report in runs)
+    ]
 
 
 def _plot(stage: str, metric: str, rows: Mapping[Row, Sequence[tuple[Run, Mapping]]], prefix: str) -> Plot:

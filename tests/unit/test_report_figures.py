@@ -77,7 +77,8 @@ def test_every_stage_and_metric_has_a_figure_of_its_own_and_early_records_reveal
     del early["valid_metric"]
     runs = [
         Run.of(make_record(stages=[stage([0.1, 0.2], "pretrain", "recall@50"), early])),
-        Run.of(make_record("LR", stages=[stage([0.6], metric="logloss")])),
+        Run.of(make_record("LR", stages=[stage([0.6, 0.5], metric="logloss")])),
+        Run.of(make_record("DIN", stages=[stage([0.6], name="teacher")])),  # a point is no curve
         Run.of(
             make_record(
                 "FM",
@@ -100,7 +101,7 @@ def test_every_stage_and_metric_has_a_figure_of_its_own_and_early_records_reveal
         "1-toy-learning-finetune-auc",
         "1-toy-learning-finetune-logloss",
     ]
-    assert [len(lines) for lines in drawn(plots, tmp_path)] == [2, 2, 1]
+    assert [len(lines) for lines in drawn(plots, tmp_path)] == [2, 2, 2]
 
 
 # --- ablations
