@@ -39,7 +39,7 @@ def launch(count: str, argv: Sequence[str]) -> int:
     with ExitStack() as stack:
         told = [None, *(stack.enter_context(tempfile.TemporaryFile()) for _ in range(1, int(count)))]
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
-        code, failed = _watched(_started(argv, told))
+        code, failed = watched(_started(argv, told))
         if failed and code != 130:  # the first process speaks for itself
             told[failed].seek(0)
             sys.stderr.write(told[failed].read().decode(errors="replace"))
@@ -73,7 +73,7 @@ def _started(argv: Sequence[str], told: Sequence[IO | None]) -> list[subprocess.
     ]
 
 
-def _watched(processes: Sequence[subprocess.Popen]) -> tuple[int, int]:
+def watched(processes: Sequence[subprocess.Popen]) -> tuple[int, int]:
     """The exit code, and which process it is of; when one fails, the others may not wait for it forever."""
     try:
         while all(process.poll() in (None, 0) for process in processes):

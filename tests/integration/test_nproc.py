@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recbole_nif.launch import _watched
+from recbole_nif.launch import watched
 from tests.documents import ROOT
 
 FEW_USERS = ["--dataset=ml-100k", "--user_inter_num_interval=[350,inf)"]
@@ -118,7 +118,7 @@ def test_of_processes_with_the_same_mistake_the_first_has_told_it(codes, told):
         [sys.executable, "-c", f"import time; time.sleep({pause}); raise SystemExit({code})"]
         for code, pause in zip(codes, (1, 0), strict=True)
     )
-    assert _watched([subprocess.Popen(late), subprocess.Popen(early)]) == (codes[1], told)
+    assert watched([subprocess.Popen(late), subprocess.Popen(early)]) == (codes[1], told)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
