@@ -1,6 +1,8 @@
 """GenCI on fake data: losses, gradients, sharing, every switch; its parts have tests of their own."""
 
 import copy
+import dataclasses
+import math
 
 import pytest
 import torch
@@ -249,6 +251,15 @@ def test_switched_off_parts_are_not_there():
     assert set(tiny_genci(use_ntp=False, use_sr=False).loss_terms(history_batch())) == {"bce"}
     both = tiny_genci().mlp.layers[1].in_features
     assert tiny_genci(use_lt_intent=False).mlp.layers[1].in_features == both - 8
+
+
+def test_the_network_reads_the_long_term_intent_as_t5_scales_what_its_output_layer_reads():
+    batch = history_batch()
+    model, plain = tiny_genci(), tiny_genci(scale_lt_intent=False)
+    state = model.encode_user(batch)
+    smaller = dataclasses.replace(state, long_term=state.long_term / math.sqrt(8))
+    assert torch.allclose(model.score(state, batch), plain.score(smaller, batch), atol=1e-6)
+    assert (model.score(state, batch) - plain.score(state, batch)).abs().max() > 1e-4
 
 
 # -- configuration
