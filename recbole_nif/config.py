@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,15 @@ from recbole_nif.config_layers import (
     tuned_file,
     value_metrics,
 )
-from recbole_nif.config_parsing import ConfigLoader, expand_dots, load_yaml, parse_argv, plain, text_values
+from recbole_nif.config_parsing import (
+    ConfigLoader,
+    as_text,
+    expand_dots,
+    load_yaml,
+    parse_argv,
+    plain,
+    text_values,
+)
 from recbole_nif.config_resume import resumed_layers
 from recbole_nif.errors import UserError
 from recbole_nif.resources import dataset_configs_dir, recbole_properties_dir
@@ -50,6 +59,7 @@ class NIFConfig(Config):
         config_dict: values; texts among them are parsed as on the command line.
         argv: command line options, never taken from ``sys.argv``.
         with_files: whether the dataset's files are needed.
+        tuned: whether ``props/tuned`` counts.
 
     Attributes:
         model_class: the model's class; ``config["model"]`` is its name and ``config["model_name"]`` the
@@ -71,6 +81,7 @@ class NIFConfig(Config):
         config_dict: Mapping[str, Any] | None = None,
         argv: Sequence[str] = (),
         with_files: bool = True,
+        tuned: bool = True,
     ):
         compat.apply()
         registry.register_metric()
@@ -81,13 +92,13 @@ class NIFConfig(Config):
         named = {key: value for layer in user_layers for key, value in layer.values.items()}
         resolved = registry.resolve_model(_named("model", model, named))
         self.model, self.model_class = resolved.model_class.__name__, resolved.model_class
-        self.dataset = _named("dataset", dataset, named)
+        self.dataset = _dataset_name(_named("dataset", dataset, named))
 
-        defaults = default_layers(resolved, self.dataset)
+        defaults = default_layers(resolved, self.dataset, tuned)
         self.notes = _check_keys(defaults, user_layers, resolved)
-        tuned = tuned_file(resolved, self.dataset)
-        if tuned.is_file():
-            self.notes.append(f"Using hyper-parameters tuned for this model and dataset: {tuned}")
+        found = tuned_file(resolved, self.dataset)
+        if tuned and found.is_file():
+            self.notes.append(f"Using hyper-parameters tuned for this model and dataset: {found}")
         self._given = merge_layers([*defaults, *user_layers])
         self._given |= {"model": resolved.full_name, "dataset": self.dataset}
         self.changed = changed_values(self._given, merge_layers(defaults))
@@ -135,7 +146,8 @@ class NIFConfig(Config):
 
 def _user_layers(files: Sequence | None, values: Mapping | None, argv: Sequence[str]) -> list[Layer]:
     command_line = parse_argv(argv)
-    paths = [*(files or ()), *(command_line.pop("config_files", None) or "").split()]
+    named = as_text("config_files", command_line.pop("config_files", None) or "").split()
+    paths = [*(files or ()), *named]
     layers = [Layer(str(path), load_yaml(path), is_file=True) for path in paths]
     layers.append(Layer("config_dict", text_values(plain(values or {}))))
     layers.append(Layer("the command line", command_line))
@@ -145,9 +157,20 @@ def _user_layers(files: Sequence | None, values: Mapping | None, argv: Sequence[
 def _named(key: str, argument: Any, named: Mapping[str, Any]) -> Any:
     """The model or dataset: the constructor's argument, else what the highest layer says."""
     value = named.get(key) if argument is None else argument
-    if value is None:
+    if value in (None, ""):
         raise UserError(f"No {key} is named: give --{key}=NAME or a line '{key}: NAME' in a config file.")
     return value
+
+
+def _dataset_name(name: Any) -> str:
+    """The dataset's name, which is no path."""
+    bare = Path(as_text("dataset", name)).name
+    if bare != name:
+        raise UserError(
+            f"dataset is {name!r}: give the name of its folder alone, such as {bare or 'my-log'!r}, and the "
+            "folder around it by --data_path."
+        )
+    return name
 
 
 def _check_keys(defaults: list[Layer], user_layers: list[Layer], model: registry.ResolvedModel) -> list[str]:
@@ -169,13 +192,16 @@ def _refuse_unsupported(values: Mapping[str, Any]) -> None:
         if values.get(key):
             raise UserError(f"{key} is not supported, since it writes or reads pickles: remove it.")
     mode = values["eval_args"].get("mode")
-    modes = set(mode.values()) if isinstance(mode, dict) else {mode}
-    if modes != {"labeled"}:
+    modes = list(mode.values()) if isinstance(mode, dict) else [mode]
+    if not modes or any(kind != "labeled" for kind in modes):
         raise UserError(
             f"eval_args.mode is {mode!r}: click models are evaluated on labelled rows, use labeled."
         )
     if values["train_neg_sample_args"] is not None:
         raise UserError("train_neg_sample_args must stay empty: the training rows bring their own labels.")
+    clipping = values["clip_grad_norm"]
+    if clipping and "max_norm" not in clipping:
+        raise UserError(f"clip_grad_norm is {clipping}: it needs max_norm, such as {{max_norm: 5.0}}.")
     if values["benchmark_filename"] is not None:
         _check_benchmark(values)
 
@@ -201,7 +227,7 @@ def _check_dataset(name: str, data_path: str) -> None:
     recbole = recbole_properties_dir() / "dataset"
     known = {path.stem for path in dataset_configs_dir().glob("*.yaml")} | {"ml-100k"}
     downloadable = load_yaml(recbole / "url.yaml")
-    if name in known or name in downloadable or any(Path(data_path, name).glob(f"{name}*.inter")):
+    if name in known or name in downloadable or any(Path(data_path, name).glob(f"{escape(name)}*.inter")):
         return
     hint = did_you_mean(name, known | set(downloadable))
     names = ", ".join(sorted(known))

@@ -32,7 +32,7 @@ KNOWN_BY_NAME = ("model_file", "pretrained_generator", "semantic_ids", "text_enc
 STOCK_CHOOSES = ("device", "use_gpu", "gpu_id")
 
 
-def default_layers(model: ResolvedModel, dataset: str) -> list[Layer]:
+def default_layers(model: ResolvedModel, dataset: str, tuned: bool = True) -> list[Layer]:
     """The defaults of a run by ``NIFConfig``: RecBole < ours < the model < the dataset < tuned for both."""
     recbole = recbole_properties_dir()
     files = [
@@ -42,7 +42,7 @@ def default_layers(model: ResolvedModel, dataset: str) -> list[Layer]:
         model.props,
         recbole / "dataset" / f"{dataset}.yaml",
         dataset_configs_dir() / f"{dataset}.yaml",
-        tuned_file(model, dataset),
+        tuned_file(model, dataset) if tuned else None,
     ]
     return [Layer(str(path), load_yaml(path)) for path in files if path and path.is_file()]
 

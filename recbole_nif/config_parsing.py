@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.constructor import ConstructorError
 
 from recbole_nif.errors import UserError
 
@@ -40,6 +41,16 @@ ONE_KEY_MAPPINGS = {"threshold", "eval_args.split"}
 class ConfigLoader(yaml.SafeLoader):
     """The safe loader, with ``1e-3`` a number as in RecBole, ``None`` null and dates text."""
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Names the line also where a text such as ``0x_`` looks like a number and is none."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError) as error:
+            kind = node.tag.rpartition(":")[2]
+            raise ConstructorError(
+                problem=f"{node.value!r} is no {kind}", problem_mark=node.start_mark
+            ) from error
+
 
 ConfigLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
@@ -69,11 +80,13 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     """
     try:
         with open(path, encoding="utf-8") as file:
-            values = yaml.load(file, Loader=ConfigLoader)  # a SafeLoader: it builds plain values only
+            values = plain(yaml.load(file, Loader=ConfigLoader))  # a SafeLoader: it runs no code
     except OSError as error:
         raise UserError(f"Cannot read the config file {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise UserError(f"The config file {path} is not UTF-8 text: save it as UTF-8.") from error
+    except RecursionError as error:
+        raise UserError(f"A value in {path} nests too deeply, or holds itself: write it out.") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
@@ -91,9 +104,16 @@ def parse_value(key: str, text: str) -> Any:
     if key in TEXT_KEYS or key.startswith("val_interval.") or not text.strip():
         return None if text in ("~", "null", "None") else text
     try:
-        return yaml.load(text, Loader=ConfigLoader)
-    except yaml.YAMLError:
+        return plain(yaml.load(text, Loader=ConfigLoader))
+    except (yaml.YAMLError, RecursionError):
         return text
+
+
+def as_text(key: str, value: Any) -> str:
+    """A name or a path as it is, which must be text."""
+    if not isinstance(value, str):
+        raise UserError(f"{key} must be text, but it is {value!r}: write a name such as 2024 in quotes.")
+    return value
 
 
 def parse_argv(argv: Sequence[str]) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from recbole_nif.config_keys import Layer
-from recbole_nif.config_parsing import load_yaml
+from recbole_nif.config_parsing import as_text, flatten, load_yaml
 from recbole_nif.errors import UserError
+from recbole_nif.registry import resolve_model
 
 # What may change when a run goes on: neither its rows nor its training steps depend on it.
 FREE_KEYS = {
@@ -24,12 +25,18 @@ def resumed_layers(layers: Sequence[Layer]) -> list[Layer]:
     folder = next((layer.values["resume"] for layer in reversed(layers) if layer.values.get("resume")), None)
     if folder is None:
         return list(layers)
-    file = Path(folder) / "config.yaml"
+    from recbole_nif.export.read import is_export  # which imports NIFConfig
+
+    file = Path(as_text("resume", folder)) / "config.yaml"
     if not file.is_file():
         raise UserError(f"Cannot resume {folder}: it holds no config.yaml, so start the run anew.")
+    if is_export(file.parent):
+        raise UserError(
+            f"Cannot resume {folder}: it is an export, so name the run folder that it comes from."
+        )
     stored = load_yaml(file)
     for layer in layers:
-        changed = changed_keys({key: stored.get(key) for key in layer.values}, layer.values)
+        changed = _changed_leaves(stored, layer.values)
         if changed:
             raise UserError(
                 f"{changed[0]} in {layer.origin} is not what {file} says: leave it out to resume that run, "
@@ -42,3 +49,13 @@ def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     """Keys that differ between two configurations although they must not on resuming, sorted."""
     keys = (before.keys() | now.keys()) - FREE_KEYS
     return sorted(key for key in keys if before.get(key) != now.get(key))
+
+
+def _changed_leaves(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """Dotted keys of ``given``, which may hold a part of a mapping only, that differ from what is stored."""
+    if "model" in given:
+        given = {**given, "model": resolve_model(given["model"]).full_name}
+    bound = {key: value for key, value in given.items() if key not in FREE_KEYS}
+    before = dict(flatten(stored))
+    leaves = ((key, value) for key, value in flatten(bound) if not isinstance(value, Mapping))
+    return [key for key, value in leaves if before.get(key) != value]

@@ -45,7 +45,12 @@ MAPPING_KINDS = {  # kinds of the values in mappings of any keys
     "unload_col": ((list,), "a list of columns"),
     "unused_col": ((list,), "a list of columns"),
     "seq_len": ((int,), "a whole number"),
-    "clip_grad_norm": ((int, float, bool), "a number"),
+}
+ENTRY_KINDS = {  # kinds of single values in mappings
+    "clip_grad_norm.max_norm": ((int, float), "a number"),
+    "clip_grad_norm.norm_type": ((int, float), "a number"),
+    "clip_grad_norm.error_if_nonfinite": ((bool,), "True or False"),
+    "clip_grad_norm.foreach": ((bool, type(None)), "True, False or null"),
 }
 
 
@@ -70,8 +75,8 @@ def objection(key: str, value: Any) -> str | None:
         value: as the user gave it.
     """
     parent, _, leaf = key.rpartition(".")
-    if parent in MAPPING_KINDS:
-        kinds, words = MAPPING_KINDS[parent]
+    if told := MAPPING_KINDS.get(parent) or ENTRY_KINDS.get(key):
+        kinds, words = told
         if type(value) not in kinds or (parent == "load_col" and isinstance(value, str) and value != "*"):
             return words
     spelled = leaf in INTERVAL_KEYS or parent == "val_interval"

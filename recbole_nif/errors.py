@@ -1,4 +1,4 @@
-"""The one exception for mistakes that a user can correct."""
+"""The exceptions for mistakes that a user can correct."""
 
 
 class UserError(Exception):
@@ -7,3 +7,7 @@ class UserError(Exception):
     The command line prints the sentence without a traceback and exits with code 2. Code that is
     used as a library lets it pass, so that a pipeline can catch it.
     """
+
+
+class Diverged(UserError, RuntimeError):
+    """A model whose loss or predictions are no finite numbers any more."""

@@ -32,7 +32,7 @@ def launch(count: str, argv: Sequence[str]) -> int:
     Raises:
         UserError: ``count`` is no number of processes, or one of them was killed.
     """
-    if not count.isdigit() or int(count) < 1:
+    if not count.isdecimal() or int(count) < 1:
         raise UserError(f"--nproc is {count!r}: give a number of processes, such as --nproc=2.")
     if "LOCAL_RANK" in os.environ:
         raise UserError("--nproc was given to a process of torchrun, which starts them itself: leave it out.")

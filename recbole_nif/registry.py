@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from recbole_nif import compat
 from recbole_nif.config_keys import did_you_mean
+from recbole_nif.config_parsing import as_text
 from recbole_nif.errors import UserError
 from recbole_nif.resources import props_dir, recbole_properties_dir
 
@@ -59,7 +60,7 @@ def resolve_model(name: str | type) -> ResolvedModel:
     """
     if isinstance(name, type):
         return _user_model(name)
-    if ":" in name:
+    if ":" in as_text("model", name):
         return _user_model(_import_class(name))
     ours = SHORT_NAMES.get(name, name)
     if ours in MODELS:
@@ -98,11 +99,13 @@ def _recbole_model(name: str) -> ResolvedModel:
 
 def _import_class(name: str) -> type:
     module_name, _, class_name = name.partition(":")
+    if not all(module_name.split(".")):
+        raise UserError(f"The model {name!r} names no module: give it as my_package.my_module:MyModel.")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # a console script does not search the current folder
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except (ImportError, SyntaxError) as error:
         raise UserError(f"Cannot import {module_name!r} for --model={name}: {error}.") from error
     model_class = getattr(module, class_name, None)
     if not isinstance(model_class, type):

@@ -6,6 +6,7 @@ Here rows are sorted by exact time and item token; ``order_precision: float32`` 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,11 +44,13 @@ class SplitRule:
         group_by = str(args.get("group_by") or "none").lower()
         if group_by not in ("user", "none"):
             raise UserError(f"eval_args.group_by is {group_by!r}: use user or none.")
-        if kind != "LS" and not (
-            isinstance(value, list) and len(value) == 3 and min(value) >= 0 and sum(value) > 0
-        ):
+        if kind != "LS" and not _are_ratios(value):
             raise UserError(
                 f"eval_args.split.{kind} is {value!r}: give three ratios, such as [0.8, 0.1, 0.1]."
+            )
+        if kind == "TS" and sum(value) == value[2]:
+            raise UserError(
+                f"eval_args.split.TS is {value!r}: leave rows for training, such as [0.8, 0.1, 0.1]."
             )
         if kind == "LS" and value not in ("valid_and_test", "valid_only", "test_only"):
             raise UserError(f"eval_args.split.LS is {value!r}: use valid_and_test, valid_only or test_only.")
@@ -64,6 +67,12 @@ class SplitRule:
                 "split_ties: whole works with time-ordered ratio splits only: set split_ties: cut."
             )
         return rule
+
+
+def _are_ratios(value) -> bool:
+    """Whether a value is a list of three numbers, none below 0, that have a finite sum above 0."""
+    numbers = isinstance(value, list) and all(type(part) in (int, float) for part in value)
+    return numbers and len(value) == 3 and min(value) >= 0 and 0 < sum(value) < math.inf
 
 
 def split_dataset(dataset, columns) -> tuple[list[np.ndarray], dict]:

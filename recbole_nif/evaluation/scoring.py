@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from recbole_nif.data.fields import ROW_ID
 from recbole_nif.device import to_device
+from recbole_nif.errors import Diverged
 from recbole_nif.evaluation.baselines import history_rates, item_rates
 from recbole_nif.evaluation.metrics import GAUCResult, auc, gauc, logloss
 from recbole_nif.evaluation.scored_rows import ScoredRows
@@ -96,7 +97,7 @@ def score_rows(model: nn.Module, loader, config, show_progress: bool = False) ->
     also when training uses AMP: half precision would tie many scores.
 
     Raises:
-        RuntimeError: the model predicts NaN.
+        Diverged: the model predicts NaN.
     """
     model.eval()
     device = config["device"]
@@ -111,7 +112,10 @@ def score_rows(model: nn.Module, loader, config, show_progress: bool = False) ->
     columns = (_gathered(torch.cat(parts), device) for parts in (row_ids, users, labels, scores))
     rows = ScoredRows.ordered(*(column.cpu().numpy() for column in columns))
     if np.isnan(rows.score).any():
-        raise RuntimeError(f"{type(model).__name__} predicts NaN for {int(np.isnan(rows.score).sum())} rows.")
+        raise Diverged(
+            f"{type(model).__name__} predicts NaN for {int(np.isnan(rows.score).sum())} rows: train it with "
+            "a lower learning rate or clip_grad_norm, or check the numerical fields of the data."
+        )
     return rows
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from recbole_nif.config_resume import FREE_KEYS
 from recbole_nif.errors import UserError
 from recbole_nif.sweep.ledger import RunFailed
 
@@ -128,7 +129,8 @@ def _run(theirs: Connection, settings: dict[str, Any], folder: Path) -> float:
             raise Pruned
 
     if (folder / "config.yaml").is_file():
-        settings = {"resume": str(folder)}
+        settings = {key: value for key, value in settings.items() if key in FREE_KEYS}
+        settings |= {"resume": str(folder)}
     else:
         shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed before it had written that
         settings = settings | {"run_dir": str(folder)}

@@ -14,7 +14,7 @@ from recbole_nif.config_parsing import parse_argv
 from recbole_nif.errors import UserError
 from recbole_nif.resources import props_dir
 from recbole_nif.sweep.ledger import Ledger
-from recbole_nif.sweep.outcome import write_account, write_tables, write_winners
+from recbole_nif.sweep.outcome import make_folder, write_account, write_tables, write_winners
 from recbole_nif.sweep.plan import Sweep
 from recbole_nif.sweep.screen import heading, listing, progress
 from recbole_nif.sweep.sweep_file import find_sweep, read_sweep
@@ -65,7 +65,9 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def _do(sweep: Sweep, options: argparse.Namespace) -> int:
-    sweep.folder.mkdir(parents=True, exist_ok=True)
+    if options.save_tuned:
+        make_folder(options.save_tuned, "--save_tuned")
+    make_folder(sweep.folder, "--checkpoint_dir")
     ledger = Ledger(sweep, options.storage or str(sweep.folder / JOURNAL))
     if options.retry_failed:
         ledger.retry_failed()

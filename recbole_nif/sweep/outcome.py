@@ -1,5 +1,6 @@
 """What a sweep leaves: an account and tables of its runs, and the winners of its searches."""
 
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from recbole_nif.config_parsing import expand_dots, text_values
+from recbole_nif.errors import UserError
 from recbole_nif.publish.document import Report
 from recbole_nif.publish.inputs import ACCOUNT, NOT_BEGUN, read_inputs
 from recbole_nif.publish.links import Links
@@ -19,6 +21,22 @@ from recbole_nif.sweep.plan import Part, Run, Sweep
 
 RESULTS = "results.md"
 ACCOUNT_SCHEMA = 1
+
+
+def make_folder(folder: Path, option: str) -> None:
+    """Makes a folder in which files can be written, before hours of work end there.
+
+    Raises:
+        UserError: it cannot be; ``option`` of the command line names another one.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"Cannot write into the folder {folder} ({error.strerror}): free space or set {option}."
+        ) from None
 
 
 def write_account(sweep: Sweep, ledger: Ledger) -> Path:
@@ -38,7 +56,8 @@ def write_account(sweep: Sweep, ledger: Ledger) -> Path:
                 runs[trial.user_attrs[FOLDER]] = _entry(part, run, _why_absent(trial))
         if part.searched and len(trials) < part.places:
             searched = _entry(part, part.run({}), f"{part.places - len(trials)} runs not begun")
-            told = searched["settings"] | {"search": ", ".join(part.space)}
+            told = {key: value for key, value in searched["settings"].items() if key not in part.space}
+            told |= {"search": ", ".join(part.space)}
             left.append(searched | {"folder": None, "settings": told})
     left += [_not_implemented(*name.rsplit(" ", 1)) for name in sweep.missing]
     write_json(sweep.folder / ACCOUNT, {"schema": ACCOUNT_SCHEMA, "runs": [*runs.values(), *left]})
@@ -80,6 +99,9 @@ def write_winners(sweep: Sweep, ledger: Ledger, targets: Iterable[Path]) -> list
     """Writes the best values of every search as ``<Model>-<dataset>.yaml`` into each folder of ``targets``.
 
     With several splits every split has a folder of its own: scores on different rows do not compare.
+
+    Raises:
+        UserError: a file cannot be written.
     """
     best: dict[tuple[str, str, str], tuple[FrozenTrial, Part]] = {}
     sign = -1 if sweep.direction == "minimize" else 1
@@ -94,8 +116,14 @@ def write_winners(sweep: Sweep, ledger: Ledger, targets: Iterable[Path]) -> list
     for target in targets:
         for (split, model, dataset), (trial, part) in best.items():
             file = (target / split if several else target) / f"{model.rpartition(':')[2]}-{dataset}.yaml"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_text(file, _winner(sweep, trial, part))
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_text(file, _winner(sweep, trial, part))
+            except OSError as error:
+                raise UserError(
+                    f"Cannot write {file} ({error.strerror}): free space, then give the same command again; "
+                    "it trains nothing twice."
+                ) from None
             files.append(file)
     return files
 

@@ -40,7 +40,8 @@ class Part:
     Attributes:
         own: the settings by which the model's entry differs from others of the same model.
         settings: all fixed values.
-        base: the whole configuration that they amount to; equal runs have equal configurations.
+        base: the whole configuration that they amount to; equal runs have equal configurations. What a
+            search varies has its value before tuning there.
         space: what is varied, by dotted key.
         searched: whether ``space`` is searched, rather than every point of it run.
         places: how many runs the part has at most.

@@ -33,6 +33,7 @@ from recbole_nif.config import NIFConfig
 from recbole_nif.config_keys import KIND_NAMES, did_you_mean
 from recbole_nif.config_parsing import deep_merge, expand_dots, load_yaml, plain
 from recbole_nif.config_resume import FREE_KEYS
+from recbole_nif.config_values import objection
 from recbole_nif.errors import UserError
 from recbole_nif.registry import resolve_model
 from recbole_nif.resources import props_dir
@@ -51,6 +52,7 @@ SAID_ELSEWHERE = {
     "model": "models", "dataset": "datasets", "split_preset": "splits", "seed": "seeds",
     "valid_metric": "metric", "run_dir": "--checkpoint_dir on the command line",
     "resume": "starting the sweep again", "checkpoint_dir": "--checkpoint_dir on the command line",
+    "config_files": "'settings' in that file, or by --KEY=VALUE on the command line",
 }  # fmt: skip
 
 
@@ -136,6 +138,8 @@ class _Reader:
             chosen = fixed | {"valid_metric": self.values.get("metric", "AUC")}
             chosen |= {"split_preset": split} if split else {}
             base = self._checked(model, dataset, chosen, space)
+            if searched:
+                base = _before_tuning(base, model, dataset, chosen, space)
             for seed in self.values.get("seeds", [base["seed"]]):
                 seeded = {"seed": seed}
                 parts.append(
@@ -182,9 +186,11 @@ class _Reader:
             raise UserError(f"{self.file}: {where} needs both low and high.")
         whole = type(told["low"]) is type(told["high"]) is int
         kind, step = (IntDistribution, 1) if whole else (FloatDistribution, None)
+        if whole and type(told.get("step", step)) is not int:
+            raise UserError(f"{self.file}: {where} has whole ends, so its step must be a whole number too.")
         try:
             return kind(told["low"], told["high"], log=told.get("log", False), step=told.get("step", step))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, ArithmeticError) as error:
             raise UserError(f"{self.file}: {where} cannot be searched: {error}") from None
 
     def _checked(self, model: str, dataset: str, fixed: dict, space: dict) -> dict[str, Any]:
@@ -237,6 +243,9 @@ class _Reader:
         kind, words = (str, "names") if key == "splits" else (int, "whole numbers")
         if not values or not all(type(value) is kind for value in values):
             raise UserError(f"{key} in {self.file} must be a list of {words}, but it is {values!r}.")
+        wish = objection("seed", values) if key == "seeds" else None
+        if wish:
+            raise UserError(f"{key} in {self.file} must be {wish}, but they are {values!r}.")
         if _repeated(values):
             raise UserError(f"{key} in {self.file} has {_repeated(values)!r} twice: leave one out.")
 
@@ -247,6 +256,13 @@ class _Reader:
                 raise UserError(
                     f"{key} cannot stand in {origin} of {self.file}: say it by {SAID_ELSEWHERE[key]}."
                 )
+
+
+def _before_tuning(base: dict, model: str, dataset: str, fixed: dict, space: Mapping[str, Any]) -> dict:
+    """``base`` as if ``space`` had not been tuned: a search whose winner is in use is the same search."""
+    before = NIFConfig(model, dataset, config_dict=fixed, tuned=False).resolved()
+    keys = {key.partition(".")[0] for key in space} & before.keys()
+    return base | {key: before[key] for key in keys}
 
 
 def _repeated(values: Sequence) -> Any:

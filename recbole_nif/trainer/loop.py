@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from recbole_nif.device import rng_state, set_rng_state
-from recbole_nif.errors import UserError
+from recbole_nif.errors import Diverged, UserError
 from recbole_nif.trainer.engine import Engine
 from recbole_nif.trainer.interrupt import StopRequest
 from recbole_nif.trainer.progress import Meter, Scalars, bar, numbers
@@ -48,7 +48,7 @@ def run_stage(
         data: fingerprint of the data, which must be the same on resuming.
 
     Raises:
-        RuntimeError: the loss is not finite.
+        Diverged: the loss is not finite.
         UserError: the validation metric is unknown or undefined; a checkpoint cannot be written or does not
             belong to this run.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, after saving.
@@ -165,7 +165,7 @@ class _Loop:
         means = self.meter.means()
         broken = [name for name, value in means.items() if not math.isfinite(value)]
         if broken:
-            raise RuntimeError(
+            raise Diverged(
                 f"The loss term {', '.join(broken)} is not finite in epoch {self.epoch} of stage "
                 f"{self.stage.name}: lower the learning rate, set clip_grad_norm, or check the numerical "
                 "fields of the data."

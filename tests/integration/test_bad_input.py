@@ -116,6 +116,7 @@ def test_a_name_that_does_not_exist_is_told_with_what_does(refused, option, word
         ("--eval_args.split.RS=[1,2]", "eval_args.split.RS is [1, 2]: give three ratios"),
         ("--learner=adamm", "learner is 'adamm': use one of adam"),
         ("--mlp_activation=magic", "no activation 'magic'; choose one of"),
+        ("--learning_rate=1e38", "is not finite in epoch 0 of stage finetune: lower the learning rate"),
     ],
 )
 def test_a_wrong_value_is_told_with_its_key_and_what_it_must_be(refused, option, words):

@@ -103,6 +103,7 @@ def test_a_run_of_two_processes_goes_on_as_one_and_is_as_good(tmp_path):
     [
         (["--nproc=2", "--model=Nobody"], "Nobody"),
         (["--nproc=none", "--model=LR"], "give a number of processes"),
+        (["--nproc=²", "--model=LR"], "--nproc is '²': give a number of processes"),
         (["--nproc", "0", "--model=LR"], "give a number of processes"),
     ],
 )

@@ -182,6 +182,9 @@ def test_a_run_can_be_ended_after_an_epoch_and_its_process_can_die(sweep, tmp_pa
 
     with pytest.raises(RunFailed, match="exit code -9"):
         train(run.settings, tmp_path / "killed", tmp_path / "killed.log", dies)
-    score = train(run.settings, tmp_path / "killed", tmp_path / "killed.log", lambda epoch, score: True)
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "toy").rename(tmp_path / "moved" / "toy")  # what may change when a run goes on is heeded
+    settings = run.settings | {"data_path": str(tmp_path / "moved")}
+    score = train(settings, tmp_path / "killed", tmp_path / "killed.log", lambda epoch, score: True)
     assert score == read_result(tmp_path / "killed")["stages"][-1]["best_score"]
-    assert train({}, tmp_path / "killed", tmp_path / "killed.log", pytest.fail) == score  # nothing is trained
+    assert train(settings, tmp_path / "killed", tmp_path / "killed.log", pytest.fail) == score  # as it was

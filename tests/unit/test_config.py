@@ -50,6 +50,8 @@ def write(folder, name, text):
         ("[1, 2", "[1, 2"),
         ("@home", "@home"),
         ("", ""),
+        ("0x_", "0x_"),
+        ("&a {x: *a}", "&a {x: *a}"),
     ],
 )
 def test_a_value_of_the_command_line_is_read_as_yaml_with_recbole_floats(text, value):
@@ -136,6 +138,19 @@ def test_wrong_yaml_is_told_with_file_and_line(tmp_path):
         load_yaml(path)
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("seed: 1\nepochs: 0x_\n", r"odd\.yaml, line 2: '0x_' is no int"),
+        ("threshold: &a\n  x: *a\n", r"value in .*odd\.yaml nests too deeply, or holds itself"),
+        ("metrics: " + "[" * 2000 + "]" * 2000, "nests too deeply"),
+    ],
+)
+def test_yaml_that_python_cannot_hold_is_told_like_wrong_yaml(tmp_path, text, sentence):
+    with pytest.raises(UserError, match=sentence):
+        load_yaml(write(tmp_path, "odd.yaml", text))
+
+
 def test_a_file_that_is_missing_or_holds_no_mapping_is_told(tmp_path):
     with pytest.raises(UserError, match=r"missing\.yaml: No such file"):
         config(config_file_list=[tmp_path / "missing.yaml"])
@@ -204,6 +219,27 @@ def test_model_dataset_and_split_may_come_from_a_file_alone(tmp_path):
         NIFConfig("LR")
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["model: 5", "model: [AMEN]", "dataset: 2024", "dataset: [ml-100k]", "resume: 2024", "resume: [a]"],
+)
+def test_a_name_in_a_file_must_be_text(tmp_path, line):
+    names = {"model": "LR", "dataset": "ml-100k"} | yaml.safe_load(line)
+    path = write(tmp_path, "run.yaml", yaml.safe_dump(names))
+    key, _, value = line.partition(": ")
+    with pytest.raises(UserError, match=f"^{key} must be text, but it is .*{value.strip('[]')}.* in quotes"):
+        NIFConfig(config_file_list=[path])
+
+
+@pytest.mark.parametrize("argv", ["--model.a=x", "--dataset.a=x", "--config_files.a=x", "--resume.a=x"])
+def test_a_name_on_the_command_line_must_be_text(argv):
+    names = {"model": "--model=LR", "dataset": "--dataset=ml-100k"}
+    key = argv.removeprefix("--").partition(".")[0]
+    given = [option for name, option in names.items() if name != key]
+    with pytest.raises(UserError, match=f"^{key} must be text, but it is {{'a': 'x'}}"):
+        NIFConfig(argv=[*given, argv])
+
+
 def test_texts_of_a_config_dict_are_parsed_like_the_command_line():
     values = config(
         config_dict={"mlp_hidden_size": "[8, 4]", "learning_rate": "1e-2", "eval_args.order": "RO"}
@@ -227,6 +263,8 @@ def test_tuned_values_lie_under_the_users_and_are_noted(tmp_path, monkeypatch):
     values = config("--epochs=2", model="LR")
     assert (values["learning_rate"], values["epochs"]) == (0.02, 2)
     assert "LR-ml-100k.yaml" in values.notes[0]
+    untuned = config("--epochs=2", model="LR", tuned=False)
+    assert untuned["learning_rate"] != 0.02 and untuned.notes == []
 
 
 # --- split
@@ -303,6 +341,12 @@ def test_any_mode_but_labeled_is_refused():
         ("--dataloaders_save_path=x.pth", "dataloaders_save_path is not supported"),
         ("--train_neg_sample_args={sample_num: 1}", "must stay empty"),
         ("--device=tpu9", "Unknown device 'tpu9'"),
+        ("--eval_args.mode.valid=[labeled]", "eval_args.mode is .*use labeled"),
+        ("--clip_grad_norm={foreach: False}", "clip_grad_norm is {'foreach': False}: it needs max_norm"),
+        ("--clip_grad_norm.norm_type=2", "it needs max_norm"),
+        ("--clip_grad_norm={max_norm: True}", "clip_grad_norm.max_norm must be a number"),
+        ("--clip_grad_norm={max_norm: 5, foreach: 3}", "clip_grad_norm.foreach must be True, False or null"),
+        ("--clip_grad_norm={max_norm: 5, norm_type: no}", "clip_grad_norm.norm_type must be a number"),
     ],
 )
 def test_a_wrong_key_or_value_is_told_in_one_sentence(argv, sentence):
@@ -334,6 +378,24 @@ def test_a_key_of_another_model_is_noted_and_passed():
 def test_an_unknown_dataset_is_told_with_the_known_ones():
     with pytest.raises(UserError, match="'ml-10k'; did you mean 'ml-100k'.*ml-1m"):
         config(dataset="ml-10k")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("/data/my-log", "dataset is '/data/my-log': give .* such as 'my-log', .* --data_path"),
+        ("logs/my-log/", "such as 'my-log'"),
+        (".", "dataset is '.': give the name of its folder alone"),
+        ("", "No dataset is named"),
+        ("*", "Unknown dataset '\\*'"),
+        ("[s]hop", "Unknown dataset '\\[s\\]hop'"),
+    ],
+)
+def test_a_dataset_is_a_name_and_neither_a_path_nor_a_pattern(tmp_path, name, sentence):
+    (tmp_path / "shop").mkdir()
+    write(tmp_path / "shop", "shop.inter", "user_id:token\titem_id:token\tlabel:float\n")
+    with pytest.raises(UserError, match=sentence):
+        config(f"--data_path={tmp_path}", dataset=name)
 
 
 def test_a_folder_with_atomic_files_is_a_dataset(tmp_path):

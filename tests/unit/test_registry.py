@@ -72,6 +72,8 @@ def test_every_context_aware_model_of_recbole_is_known_and_has_a_yaml():
         ("SASRec", "SASRec is not supported"),
         ("recbole.BPR", "BPR is not supported"),
         ("no_such_module:Model", "Cannot import 'no_such_module'"),
+        (":Model", "':Model' names no module: give it as my_package.my_module:MyModel"),
+        (".here:Model", "'.here:Model' names no module"),
         ("recbole_nif.errors:UserErorr", "did you mean 'UserError'"),
         ("recbole_nif.errors:UserError", "is no RecBole model"),
         ("recbole.model.general_recommender.bpr:BPR", "BPR is not supported"),
@@ -97,6 +99,13 @@ def test_a_users_class_is_imported_from_the_current_folder(tmp_path, monkeypatch
         None,
     )
     assert model.file_name == "Mine"
+
+
+def test_a_users_module_with_wrong_syntax_is_told_with_its_line(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    write(tmp_path, "broken_syntax.py", "class Mine:\n    def __init__(self:\n")
+    with pytest.raises(UserError, match=r"Cannot import 'broken_syntax' .*broken_syntax\.py, line 2"):
+        registry.resolve_model("broken_syntax:Mine")
 
 
 def test_a_users_pairwise_model_is_refused(tmp_path, monkeypatch):

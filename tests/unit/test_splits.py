@@ -65,6 +65,9 @@ def test_ratio_sizes_equal_recboles(sizes, ratios):
     [
         (dict(split={"XX": 1}), "eval_args.split"),
         (dict(split={"RS": [1, 1]}), "three ratios"),
+        (dict(split={"TS": ["8", "1", "1"]}), "three ratios"),
+        (dict(split={"RS": [float("inf"), 1, 1]}), "three ratios"),
+        (dict(split={"TS": [0, 0, 1]}), "split.TS is .* leave rows for training"),
         (dict(split={"LS": "all"}), "valid_and_test"),
         (dict(split={"RS": [8, 1, 1]}, order="XX"), "eval_args.order"),
         (dict(split={"RS": [8, 1, 1]}, group_by="item"), "group_by"),

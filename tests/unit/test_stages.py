@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from recbole_nif.errors import UserError
+from recbole_nif.errors import Diverged, UserError
 from recbole_nif.trainer import checkpoint
 from recbole_nif.trainer.engine import Engine, build_optimizer
 from recbole_nif.trainer.loop import run_stage
@@ -97,7 +97,7 @@ def test_best_and_last_checkpoints_say_what_they_are(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_epoch_and_term():
-    with pytest.raises(RuntimeError, match="loss term fit is not finite in epoch 0 of stage scripted"):
+    with pytest.raises(Diverged, match="loss term fit is not finite in epoch 0 of stage scripted"):
         run(ScriptedStage([0.5], target=1e30))  # its square is infinite in float32
 
 

@@ -106,6 +106,23 @@ def test_a_search_has_the_places_of_its_budget(read):
     assert part.space["learning_rate"].log and part.space["mlp_hidden_size"].choices == ("[8]", "[16]")
 
 
+def test_a_search_stays_the_same_when_its_winner_is_in_use(read, tmp_path, monkeypatch):
+    tuned = tmp_path / "tuned.yaml"
+    for module in ("config", "config_layers"):
+        monkeypatch.setattr(f"recbole_nif.{module}.tuned_file", lambda model, dataset: tuned)
+    searched = {"learning_rate": [0.1, 0.2], "clip_grad_norm.max_norm": {"low": 1.0, "high": 2.0}}
+    values = {"models": ["LR"], "search": searched, "budget": {"trials": 3}}
+    point = {"learning_rate": 0.1, "clip_grad_norm.max_norm": 1.5}
+    (before,) = read(**values).parts
+    tuned.write_text("learning_rate: 0.1\nclip_grad_norm: {max_norm: 1.5}\n")
+    (after,) = read(**values).parts
+    assert after.study == before.study and after.run(point) == before.run(point)
+    (other,) = read(**values, settings={"embedding_size": 3}).parts
+    assert other.study != after.study
+    tuned.write_text("embedding_size: 7\n")  # not of this search: its runs are others
+    assert read(**values).parts[0].study != before.study
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_key_of_a_shipped_sweep_is_valid(name, tmp_path):
     sweep = read_sweep(
@@ -160,6 +177,15 @@ def test_table_3_has_sixteen_rows_whether_implemented_or_not():
         ({"splits": ["user_tim"]}, ["user_tim", "did you mean 'user_time'"]),
         ({"seeds": ["one"]}, ["seeds", "a list of whole numbers"]),
         ({"seeds": [1, 1]}, ["seeds", "twice"]),
+        ({"seeds": [1, -5]}, ["seeds in mine.yaml must be between 0 and 4294967295"]),
+        (
+            {"search": {"embedding_size": {"low": 1, "high": 9, "step": 0.5}}},
+            ["search.embedding_size", "its step must be a whole number"],
+        ),
+        (
+            {"search": {"learning_rate": {"low": 0.1, "high": float("inf"), "step": 0.1}}},
+            ["search.learning_rate cannot be searched"],
+        ),
         ({"models": ["LR", "LR"]}, ["asks twice for LR ml-100k user_time s2020"]),
         ({"metric": "AUCC"}, ["AUCC"]),
         ({"prune": 1}, ["prune", "True or False"]),
@@ -185,6 +211,12 @@ def test_a_wrong_sweep_file_is_refused_in_one_sentence(values, words, tmp_path, 
         (["--sweep"], ["--sweep"]),
         (["--sweep=quick", "--epoch=3"], ["Unknown key 'epoch'"]),
         (["--sweep=quick", "--seed=3"], ["seed cannot stand in the command line"]),
+        (
+            ["--sweep=quick", "--config_files=x.yaml"],
+            ["config_files cannot stand in the command line", "'settings' in that file"],
+        ),
+        (["--sweep=quick", "--checkpoint_dir=not_a_journal.txt"], ["Cannot write", "--checkpoint_dir"]),
+        (["--sweep=quick", "--save_tuned=not_a_journal.txt"], ["Cannot write", "--save_tuned"]),
         (["--sweep=quick", "--storage=nosql://x/y"], ["storage nosql://x/y"]),
         (["--sweep=quick", "--storage=not_a_journal.txt"], ["storage not_a_journal.txt"]),
     ],
