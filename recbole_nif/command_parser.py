@@ -1,8 +1,11 @@
 """The parser of a command's own options; what it does not know belongs to the configuration."""
 
 import argparse
+from collections.abc import Mapping
+from pathlib import Path
 
 from recbole_nif.errors import UserError
+from recbole_nif.run_folder import write_json
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -20,3 +23,28 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str):
         """Raises UserError: ``message``, and where the options are shown."""
         raise UserError(f"{self.command}: {message}; recbole-nif {self.command} --help shows its options.")
+
+
+def check_out(out: Path | None) -> None:
+    """Refuses a file for ``--out`` that could not be written after all the work.
+
+    Raises:
+        UserError: it is a folder, or lies in none.
+    """
+    if out and out.is_dir():
+        raise UserError(f"--out {out} is a folder: name a file in it.")
+    if out and not out.absolute().parent.is_dir():
+        raise UserError(f"The folder of --out {out} does not exist: create it.")
+
+
+def write_out(out: Path | None, values: Mapping) -> None:
+    """Writes ``values`` as JSON where ``--out`` names a file.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        if out:
+            write_json(out, values)
+    except OSError as error:
+        raise UserError(f"Cannot write --out {out} ({error.strerror}): name another file.") from None

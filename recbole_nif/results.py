@@ -17,6 +17,7 @@ RESULT_FILE = "result.json"
 RESULT_SCHEMA = Path(__file__).with_name("result.schema.json")
 SCHEMA = 2  # since 2: scoring
 READABLE = (1, 2)
+NEEDED = ("model", "dataset", "seed", "split", "history", "rows", "test")
 METRICS = ("auc", "gauc", "logloss")
 
 
@@ -117,4 +118,7 @@ def read_result(run: str | Path) -> dict:
             f"{path} is of schema {version}, but this version reads {' and '.join(map(str, READABLE))}: "
             "use the version of recbole_nif that wrote it, or run the model again."
         )
+    missing = [key for key in NEEDED if key not in record]
+    if missing:
+        raise UserError(f"{path} has no {missing[0]}: it is not the result of a run, or is damaged.")
     return record

@@ -76,6 +76,9 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--projection", choices=PROJECTIONS, default="pca")
     options, others = parser.parse_known_args(list(argv))
     settings = [option for option in others if option.startswith("-")]
+    bare = next((option for option in settings if "=" not in option), None)
+    if bare:
+        raise UserError(f"{bare} has no value: write {bare}=VALUE.")
     options.runs += [run for run in others if not run.startswith("-")]  # behind options
     if not options.runs and not options.help:
         raise UserError("analyze needs the folder of a run: recbole-nif analyze saved/MY_RUN --out FOLDER.")

@@ -9,11 +9,10 @@ from tqdm import tqdm
 from recbole_nif.analysis.cases import SPLITS
 from recbole_nif.analysis.runs import load_run
 from recbole_nif.audit.report import aligned, terms
-from recbole_nif.command_parser import CommandParser
+from recbole_nif.command_parser import CommandParser, check_out, write_out
 from recbole_nif.errors import UserError
 from recbole_nif.evaluation.recall import KS, baseline_recalls, candidate_recall, clicked_rows
 from recbole_nif.publish.text import number
-from recbole_nif.run_folder import write_json
 
 SCHEMA = 1
 ROWS = 5_000  # a beam search takes a while on a CPU
@@ -48,7 +47,10 @@ def main(argv: Sequence[str]) -> int:
         return 0
     config, model, views = load_run(options.run, settings)
     found: dict[str, dict] = {}
-    for name, view in list(zip(SPLITS, views, strict=True))[1:]:
+    asked = [(name, view) for name, view in zip(SPLITS[1:], views[1:], strict=True) if len(view)]
+    if not asked:
+        raise UserError(f"Validation and test split are empty: {config['eval_args']['split']}.")
+    for name, view in asked:
         rows = clicked_rows(view, options.rows, config["seed"])
         with tqdm(total=len(rows), desc=name, unit="row", leave=False, disable=None) as progress:
             own = candidate_recall(model, config["device"], view, rows, progress.update)
@@ -59,10 +61,9 @@ def main(argv: Sequence[str]) -> int:
     print(
         f"{config['model_name']} on {terms(config)}\n\n{table(found)}\n\n{RULE.format(views[0].item_num - 1)}"
     )
-    if options.out:
-        keys = ("dataset", "seed", "split_preset", "eval_args", "split_ties", "history_ties", "history_until")
-        facts = {"run": options.run, "model": config["model_name"], **{key: config[key] for key in keys}}
-        write_json(options.out, {"schema": SCHEMA, **facts, "splits": found})
+    keys = ("dataset", "seed", "split_preset", "eval_args", "split_ties", "history_ties", "history_until")
+    facts = {"run": options.run, "model": config["model_name"], **{key: config[key] for key in keys}}
+    write_out(options.out, {"schema": SCHEMA, **facts, "splits": found})
     return 0
 
 
@@ -79,8 +80,7 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         )
     if options.rows < 1:
         raise UserError(f"--rows is {options.rows}: give at least 1.")
-    if options.out and not options.out.absolute().parent.is_dir():
-        raise UserError(f"The folder of --out {options.out} does not exist: create it.")
+    check_out(options.out)
     return options, settings
 
 

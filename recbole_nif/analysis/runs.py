@@ -14,7 +14,7 @@ from recbole_nif.data.dataset import CTRDataset
 from recbole_nif.data.fields import ROW_ID
 from recbole_nif.errors import UserError
 from recbole_nif.evaluation.scored_rows import SCORES_FILE, ScoredRows
-from recbole_nif.publish.names import setting
+from recbole_nif.publish.names import setting, variant_of
 from recbole_nif.publish.runs import Row, read_runs, tables_of
 from recbole_nif.trainer.checkpoint import load_data_and_model
 
@@ -85,7 +85,7 @@ def _variant(row: Row, rows: Sequence[Row]) -> Variant:
         if any((key, value) not in o for o in others)
     ]
     label = " ".join([row.model.rpartition(":")[2], *own])
-    settings = " ".join(setting(*item) for item in row.variant.items())
+    settings = " ".join(setting(*item) for item in variant_of(row.runs[0].settings).items())
     scored = tuple(ScoredRows.load(folder / SCORES_FILE) for folder in folders)
     return Variant(label, settings, folders, scored)
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from recbole_nif.audit import report
 from recbole_nif.audit.data import dataset_facts
 from recbole_nif.audit.leaks import audit_model
-from recbole_nif.command_parser import CommandParser
+from recbole_nif.command_parser import CommandParser, check_out, write_out
 from recbole_nif.config import NIFConfig
 from recbole_nif.data.dataset import CTRDataset
 from recbole_nif.errors import UserError
 from recbole_nif.evaluation.scoring import evaluate_item_rate, evaluate_item_user_recent
-from recbole_nif.run_folder import write_json
 from recbole_nif.trainer.checkpoint import load_data_and_model
 
 SCHEMA = 1
@@ -57,18 +56,22 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     dataset = argv.pop(0) if argv and not argv[0].startswith("-") else None
     options, settings = parser.parse_known_args(argv)
     options.dataset = dataset
+    if settings and not settings[0].startswith("-"):
+        raise UserError(
+            f"{settings[0]} stands behind an option: write recbole-nif audit {settings[0]} --KEY=VALUE."
+        )
     if options.run and dataset:
         raise UserError(f"Give either the dataset {dataset} or --run: a run names its dataset itself.")
     if options.passes < 1:
         raise UserError(f"--passes is {options.passes}: give at least 1.")
-    if options.out and not options.out.absolute().parent.is_dir():
-        raise UserError(f"The folder of --out {options.out} does not exist: create it.")
+    check_out(options.out)
     return options, settings
 
 
 def _audit_dataset(options: argparse.Namespace, settings: list[str]) -> int:
     config = NIFConfig(READER, options.dataset, argv=settings)
     train, valid, test = views = CTRDataset(config).build()
+    _check_test_rows(test, config)
     facts = dataset_facts(views)
     baselines = {
         "item_rate": evaluate_item_rate(train, test, config),
@@ -84,6 +87,7 @@ def _audit_run(options: argparse.Namespace, settings: list[str]) -> int:
     if not path.is_file():
         raise UserError(f"{path} does not exist: give --run the folder of a finished run.")
     config, model, _, *loaders = load_data_and_model(path, argv=settings)
+    _check_test_rows(loaders[-1].dataset, config)
     found = audit_model(config, model, [loader.dataset for loader in loaders], options.passes)
     print(f"{config['model_name']} on {report.terms(config)}\n\n{report.leak_table(found)}")
     for leak in found.leaks:
@@ -92,7 +96,13 @@ def _audit_run(options: argparse.Namespace, settings: list[str]) -> int:
     return 1 if found.leaks else 0
 
 
+def _check_test_rows(test, config) -> None:
+    if not len(test):
+        raise UserError(
+            f"The test split is empty: audit another one than eval_args.split {config['eval_args']['split']}."
+        )
+
+
 def _write(options: argparse.Namespace, config, values: dict) -> None:
-    if options.out:
-        keys = ("dataset", "seed", "split_preset", "eval_args", "split_ties", "history_ties", "history_until")
-        write_json(options.out, {"schema": SCHEMA, **{key: config[key] for key in keys}, **values})
+    keys = ("dataset", "seed", "split_preset", "eval_args", "split_ties", "history_ties", "history_until")
+    write_out(options.out, {"schema": SCHEMA, **{key: config[key] for key in keys}, **values})

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,10 @@ def whole_folder(target: Path) -> Iterator[Path]:
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} is there already: give a new folder, or remove it.")
+    if not target.name:
+        raise UserError(f"{target} has no name of its own: give the name of a new folder.")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    made = [folder for folder in temporary.absolute().parents if not folder.exists()]
     try:
         temporary.mkdir(parents=True)
         yield temporary
@@ -85,3 +88,6 @@ def whole_folder(target: Path) -> Iterator[Path]:
         raise UserError(f"Cannot write {target} ({error}): free space or give another folder.") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):  # they hold the export, or it is not there
+            for folder in made:
+                folder.rmdir()

@@ -32,7 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: Cannot write {error.filename} ({error.strerror}).", file=sys.stderr)
+        place = error.filename or options.out or options.collect
+        print(
+            f"error: {place}: {error.strerror}; free space or check who may read and write it.",
+            file=sys.stderr,
+        )
         return 2
     return 0
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from recbole_nif.config_parsing import load_yaml
@@ -60,15 +61,16 @@ def _read_sweep(folder: Path) -> list[Run | Absent]:
     try:
         account = json.loads((folder / ACCOUNT).read_text(encoding="utf-8"))
         entries = [dict(entry) for entry in account["runs"]]
+        names = [entry.pop("folder") for entry in entries]
+        reasons = [entry.pop("why") for entry in entries]
+        absent = [Absent(**entry, why=why) for entry, why in zip(entries, reasons, strict=True)]
     except (ValueError, TypeError, KeyError):
         raise UserError(f"{folder / ACCOUNT} is no account of a sweep: start the sweep again.") from None
     runs: list[Run | Absent] = []
-    for entry in entries:
-        name = entry.pop("folder")
+    for name, run in zip(names, absent, strict=True):
         begun = name is not None and (folder / name).is_dir()
         if begun and (folder / name / RESULT_FILE).is_file():
             runs.append(_read_run(folder / name))
         else:
-            why = entry.pop("why")
-            runs.append(Absent(**entry, why=NOT_FINISHED if begun and why == NOT_BEGUN else why))
+            runs.append(replace(run, why=NOT_FINISHED) if begun and run.why == NOT_BEGUN else run)
     return runs

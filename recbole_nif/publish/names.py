@@ -19,6 +19,17 @@ INDIFFERENT = {
     "flow_cache_memory_mb", "encoding",
 }  # fmt: skip
 
+# Names of files and folders, which say nothing of what they hold
+PLACES = {
+    "data_path",
+    "checkpoint_dir",
+    "run_dir",
+    "pretrained_generator",
+    "model_file",
+    "semantic_ids",
+    "resume",
+}
+
 
 def settings_of(model: str, dataset: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Of a run's whole configuration, the values that differ from the defaults of its model and dataset."""

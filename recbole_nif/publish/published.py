@@ -6,6 +6,7 @@ from typing import Any
 
 from recbole_nif.config_parsing import load_yaml
 from recbole_nif.publish.blocks import Block, Cell, Grid, Heading, Listing, Prose, cell
+from recbole_nif.publish.names import label_of
 from recbole_nif.publish.runs import Row, Table
 from recbole_nif.publish.tables import spread
 from recbole_nif.publish.text import NOTHING, number
@@ -60,14 +61,19 @@ def _ours(table: Table, wanted: Mapping[str, Any] | None) -> Iterable[Row]:
     base = table.default_of(wanted["model"]) if wanted else None
     if base is None:
         return []
-    variant = base.variant | wanted.get("settings", {})
-    return [row for row in table.rows if row.model == base.model and row.variant == variant]
+    settings = _settings(table, base) | wanted.get("settings", {})
+    return [row for row in table.rows if row.model == base.model and _settings(table, row) == settings]
+
+
+def _settings(table: Table, row: Row) -> dict[str, Any]:
+    """All that a row's name would tell if it stood alone, as it does in this section."""
+    return {**table.common, **row.variant}
 
 
 def _line(name: str, figures: Mapping[str, Any], table: Table, row: Row) -> list[Cell]:
     record, auc = table.record, row.mean("auc")
     ours = [
-        row.label,
+        label_of(row.model, _settings(table, row)),
         spread(row.values("auc")),
         spread(row.values("logloss")),
         NOTHING if auc is None else number(auc - figures["auc"], sign="+"),

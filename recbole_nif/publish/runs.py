@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,9 @@ from typing import Any
 
 from recbole_nif.config_keys import DATA_KEYS
 from recbole_nif.config_parsing import flatten, load_yaml
+from recbole_nif.publish import table_notes
 from recbole_nif.publish.names import label_of, setting, settings_of, top, variant_of
+from recbole_nif.publish.table_notes import grouped
 from recbole_nif.results import RESULT_FILE, read_result
 
 CONFIG_FILE = "config.yaml"
@@ -228,7 +230,7 @@ def read_runs(paths: Iterable[str | Path]) -> list[Run]:
 
 def tables_of(runs: Sequence[Run], absent: Sequence[Absent] = ()) -> list[Table]:
     """The runs by conditions, in order of appearance; of a row's seed the latest run counts."""
-    return [_table(group, absent) for group in _groups(runs, lambda run: run.conditions)]
+    return [_table(group, absent) for group in grouped(runs, lambda run: run.conditions)]
 
 
 def _table(runs: list[Run], absent: Sequence[Absent]) -> Table:
@@ -238,23 +240,17 @@ def _table(runs: list[Run], absent: Sequence[Absent]) -> Table:
     notes = [f"{run.name} was not tested (stage 1 only)." for run in runs if not run.record["test"]]
     tested = [run for run in runs if run.record["test"]]
     rows = []
-    for same in _groups(tested, lambda run: run.label):
+    for same in grouped(tested, lambda run: run.label):
         # of a run and the copy of its record the run counts: it has the scores
         latest = {run.seed: run for run in sorted(same, key=lambda run: (run.record["date"], run.is_folder))}
         left_out = [run.name for run in same if run is not latest[run.seed]]
         notes += [f"{name} is left out: a later run has the same settings and seed." for name in left_out]
         rows.append(Row(same[0].label, tuple(latest[seed] for seed in sorted(latest))))
-    mixed = [row.label for row in rows if len({run.record["git_commit"] for run in row.runs}) > 1]
-    if mixed:
-        notes.append(
-            f"Runs of a row are of different commits, whose defaults may differ: {'; '.join(mixed)}."
-        )
+    notes += table_notes.of_rows(rows)
     models = list(dict.fromkeys(row.model for row in rows))
     rows.sort(key=lambda row: (models.index(row.model), _settings(row)))
-    unknown = [run.name for run in tested if not run.settings_known]
-    if unknown:
-        notes.append(f"Of settings only split and history are known: {', '.join(unknown)}.")
-    return Table(rows, runs, notes + _reasons(missing), missing, common)
+    notes += [*table_notes.of_unknown(tested), *table_notes.of_absent(missing)]
+    return Table(rows, runs, notes, missing, common)
 
 
 def _common(runs: Sequence[Run | Absent]) -> dict[str, Any]:
@@ -273,25 +269,5 @@ def _without(variant: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str,
     return {key: value for key, value in variant.items() if key not in common}
 
 
-def _reasons(absent: Iterable[Absent]) -> list[str]:
-    """A note for every row and reason."""
-    return [
-        f"{_names(same)} {'is' if len(same) == 1 else 'are'} missing: {same[0].why}."
-        for same in _groups(absent, lambda run: (run.label, run.why))
-    ]
-
-
-def _names(absent: Sequence[Absent]) -> str:
-    seeds = [str(run.seed) for run in absent if run.seed is not None]
-    return absent[0].name if len(seeds) < 2 else f"{absent[0].label}, seeds {', '.join(seeds)}"
-
-
 def _settings(row: Row) -> tuple[int, str]:
     return len(row.variant), row.label
-
-
-def _groups(runs: Iterable, key: Callable[[Any], Hashable]) -> list[list]:
-    groups: dict[Hashable, list] = {}
-    for run in runs:
-        groups.setdefault(key(run), []).append(run)
-    return list(groups.values())

@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from recbole_nif.audit import command
 from recbole_nif.audit.data import Share, dataset_facts
 from recbole_nif.audit.leaks import audit_model
 from recbole_nif.config import NIFConfig
 from recbole_nif.data.dataset import CTRDataset
+from recbole_nif.errors import UserError
 from recbole_nif.evaluation.scoring import evaluate_item_rate, evaluate_item_user_recent
 from recbole_nif.registry import MODELS
 
@@ -68,3 +70,8 @@ def test_the_facts_of_ml_100k():
     assert facts["label_inside_ties"].value > 0.4 > 0.3 > facts["label_across_ties"].value
     item_rate = evaluate_item_rate(views[0], views[2], config).auc
     assert 0.75 < item_rate < evaluate_item_user_recent(*views, config).auc
+
+
+def test_a_split_without_test_rows_is_told():
+    with pytest.raises(UserError, match="The test split is empty: audit another one than eval_args.split"):
+        command.main(["ml-100k", "--eval_args.split={LS: valid_only}"])

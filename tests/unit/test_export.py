@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from recbole_nif.cli import main
 from recbole_nif.data.dataset import CTRDataset
 from recbole_nif.errors import UserError
 from recbole_nif.export import write
+from recbole_nif.export.files import whole_folder
 from recbole_nif.export.onnx_graphs import OnnxHalves
 from recbole_nif.export.read import read_export
 from recbole_nif.export.stored_data import _read_codes, _write_codes
@@ -185,6 +187,19 @@ def test_a_target_that_holds_something_is_refused_and_left_alone(tmp_path, capsy
     assert main(["export", f"--run={run}", f"--to={tmp_path / 'export'}"]) == 2
     assert "export is there already: give a new folder" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "export").iterdir()] == ["mine.txt"]
+
+
+def test_a_folder_without_a_name_and_a_failure_leave_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="has no name of its own"), whole_folder(Path(".")):
+        pass
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "a" / "b" / "export") as folder:
+        (folder / "part").touch()
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with whole_folder(tmp_path / "a" / "b" / "export") as folder:
+        (folder / "part").touch()
+    assert [path.name for path in (tmp_path / "a" / "b" / "export").iterdir()] == ["part"]
 
 
 def test_graphs_beside_the_weights_score_rows_that_they_were_not_made_with(tmp_path):

@@ -42,6 +42,19 @@ def test_what_all_rows_share_is_said_once_above_the_table():
     assert labels == ["LR epochs=2", "LR epochs=3", "AMEN epochs=2", "AMEN epochs=2 n_heads=2 use_sam=False"]
 
 
+def test_runs_of_a_row_whose_configurations_differ_are_named(tmp_path):
+    """Tuned values became the defaults between the two runs: no name tells them."""
+    for seed, rate in ((1, 0.001), (2, 0.003), (3, 0.003)):
+        folder = write_run(tmp_path / str(seed), make_record("LR", 0.7, seed=seed, settings={}))
+        values = {"model": "LR", "learning_rate": rate, "run_dir": str(folder), "seed": seed}
+        (folder / "config.yaml").write_text(yaml.safe_dump(values))
+    (table,) = tables_of(read_runs([tmp_path / seed for seed in "123"]))
+    (note,) = table.notes
+    assert note.startswith("Runs of LR differ in learning_rate, which its name does not tell")
+    (table,) = tables_of(read_runs([tmp_path / seed for seed in "23"]))
+    assert table.notes == []
+
+
 def test_a_row_alone_keeps_its_whole_name():
     assert lines_of(make_record("LR", settings={"epochs": 2}))[-1][0] == "LR epochs=2"
 

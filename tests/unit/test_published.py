@@ -32,6 +32,17 @@ def test_every_figure_is_a_metric_between_0_and_1_with_its_source():
     assert len(tables[0]["figures"]) == 16 and tables[0]["figures"]["GenCI"]["auc"] == 0.8964
 
 
+def test_settings_that_all_rows_share_stay_in_the_name_and_are_compared(tmp_path):
+    fast = {"epochs": 2, "use_sr": False}
+    runs = [
+        make_record("GenCI", 0.89, dataset="ml-1m", settings=fast),
+        make_record("NIFDIN", 0.88, dataset="ml-1m", settings=fast | {"embedding_size": 8}),
+    ]
+    text = report_text(*(write_run(tmp_path / str(n), record) for n, record in enumerate(runs)))
+    assert "In all rows: epochs=2, use_sr=False." in text
+    assert [line[3] for line in table_lines(section(text, "Table 4"))] == 2 * ["GenCI epochs=2 use_sr=False"]
+
+
 def test_a_published_figure_stands_beside_the_default_row_of_its_model_with_our_conditions(text):
     lines = table_lines(section(text, "Table 3"))
     assert lines == [

@@ -106,7 +106,9 @@ def test_a_sweeps_account_tells_of_every_run_even_of_those_not_begun(tmp_path):
         assert f"- {note}\n" in text
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"runs": 1}'])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"runs": 1}', '{"runs": [{}]}', '{"runs": [{"folder": 1, "why": 2}]}']
+)
 def test_an_account_that_cannot_be_read_is_told(tmp_path, text):
     (tmp_path / "runs.json").write_text(text)
     with pytest.raises(UserError, match="runs.json is no account of a sweep"):

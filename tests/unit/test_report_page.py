@@ -104,7 +104,7 @@ def test_names_cannot_break_the_page(tmp_path):
 
 def test_tables_of_the_same_name_have_places_and_figures_of_their_own(tmp_path):
     runs = [
-        write_run(tmp_path / str(size), make_record(rows={"test": size}, stages=[stage([0.5])]))
+        write_run(tmp_path / str(size), make_record(rows={"test": size}, stages=[stage([0.5, 0.6])]))
         for size in (8, 9)
     ]
     reader = Reader(page(runs, tmp_path / "toy.md"))

@@ -20,6 +20,7 @@ def test_the_command_prints_a_table_of_run_folders_and_records(tmp_path, capsys)
         ('{"schema": 3}', "of schema 3, but this version reads 1 and 2: use the version of recbole_nif that"),
         ("[]", "not the result of a run"),
         ("{}", "not the result of a run"),
+        ('{"schema": 2, "model": "LR"}', "has no dataset: it is not the result of a run"),
     ],
 )
 def test_what_is_no_result_is_told_by_its_path(tmp_path, capsys, content, told):

@@ -1,0 +1,60 @@
+"""What is said below a table: runs that are missing, or left out, or not as alike as their row's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from recbole_nif.publish.names import INDIFFERENT, PLACES, top
+
+if TYPE_CHECKING:
+    from recbole_nif.publish.runs import Absent, Row, Run
+
+
+def of_rows(rows: Sequence[Row]) -> list[str]:
+    """Rows whose runs differ in more than their seeds."""
+    mixed = [row.label for row in rows if len({run.record["git_commit"] for run in row.runs}) > 1]
+    told = "Runs of a row are of different commits, whose defaults may differ"
+    notes = [f"{told}: {'; '.join(mixed)}."] if mixed else []
+    for row in rows:
+        keys = untold(row)
+        if keys:
+            notes.append(
+                f"Runs of {row.label} differ in {', '.join(keys)}, which its name does not tell: defaults or "
+                "tuned values have changed in between."
+            )
+    return notes
+
+
+def untold(row: Row) -> list[str]:
+    """Keys in which configurations of a row's runs differ, as far as their folders tell them."""
+    configs = [run.config for run in row.runs if run.config]
+    keys = sorted({key for config in configs for key in config if top(key) not in INDIFFERENT | PLACES})
+    return [key for key in keys if len({repr(config.get(key)) for config in configs}) > 1]
+
+
+def of_unknown(runs: Iterable[Run]) -> list[str]:
+    """Runs whose settings are not known."""
+    unknown = [run.name for run in runs if not run.settings_known]
+    return [f"Of settings only split and history are known: {', '.join(unknown)}."] if unknown else []
+
+
+def of_absent(absent: Iterable[Absent]) -> list[str]:
+    """A note for every row and reason."""
+    return [
+        f"{_names(same)} {'is' if len(same) == 1 else 'are'} missing: {same[0].why}."
+        for same in grouped(absent, lambda run: (run.label, run.why))
+    ]
+
+
+def grouped(items: Iterable[Any], key: Callable[[Any], Hashable]) -> list[list]:
+    """Items of equal key together, in order of appearance."""
+    groups: dict[Hashable, list] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return list(groups.values())
+
+
+def _names(absent: Sequence[Absent]) -> str:
+    seeds = [str(run.seed) for run in absent if run.seed is not None]
+    return absent[0].name if len(seeds) < 2 else f"{absent[0].label}, seeds {', '.join(seeds)}"
