@@ -147,7 +147,7 @@ def as_tokens(values: Iterable) -> np.ndarray:
 
     1 and 1.0 are both the token "1": a missing value among numbers makes floats of them all.
     """
-    series = pd.Series(values if isinstance(values, np.ndarray | pd.Series) else list(values), dtype=None)
+    series = _series(values)
     if pd.api.types.is_integer_dtype(series.dtype):
         return series.astype(str).to_numpy(dtype=object)
     if pd.api.types.infer_dtype(series, skipna=False) == "string":
@@ -167,18 +167,33 @@ def as_numbers(values: Sequence, name: str) -> np.ndarray:
     """[N] numbers, whole ones as int64 so that times stay exact; NaN where a value is missing.
 
     Raises:
-        UserError: a value that is no number, or an infinite one.
+        UserError: a value that is no number, or one that is infinite or too large.
     """
-    series = pd.Series(values if isinstance(values, np.ndarray | pd.Series) else list(values))
+    series = _series(values)
     if series.dtype == object:
         series = series.where(series.notna() & (series != ""), None)
-    numbers = pd.to_numeric(series, errors="coerce")
+    try:
+        numbers = pd.to_numeric(series, errors="coerce")
+    except OverflowError:  # a whole number beyond all floats; as text it is read as none
+        numbers = pd.to_numeric(series.astype(str).where(series.notna(), None), errors="coerce")
+    unsigned = pd.api.types.is_unsigned_integer_dtype(numbers.dtype)
     wrong = (numbers.isna() & series.notna()) | np.isinf(numbers.astype(float))
+    if unsigned:
+        wrong |= numbers > np.iinfo(np.int64).max
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
-        raise RowError(row, f"{name} is {series.iloc[row]!r}: give a finite number.")
+        remedy = "number below 2**63" if unsigned else "finite number"
+        raise RowError(row, f"{name} is {series.iloc[row]!r}: give a {remedy}.")
     numbers = numbers.to_numpy()
     return numbers.astype(np.int64 if np.issubdtype(numbers.dtype, np.integer) else np.float64)
+
+
+def _series(values: Iterable) -> pd.Series:
+    values = values if isinstance(values, np.ndarray | pd.Series) else list(values)
+    try:
+        return pd.Series(values)
+    except OverflowError:  # among numbers, a whole one beyond all floats
+        return pd.Series(values, dtype=object)
 
 
 def _tables(dataset):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pandas as pd
 
@@ -16,9 +18,10 @@ from recbole_nif.inference.frames import require
 from recbole_nif.inference.resumable_csv import digest
 from recbole_nif.inference.row_error import RowError
 from recbole_nif.inference.scorer import Scorer
-from recbole_nif.inference.table_files import TableFile
+from recbole_nif.inference.table_files import STANDARD, TableFile, read_once
 
 ROWS = 65_536  # of a file that are read at once
+FILES = ("items", "events", "input", "users")  # options that name what is read
 
 
 def parse(
@@ -47,6 +50,9 @@ def parse(
         )
     if options.batch_size is not None and options.batch_size < 1:
         raise UserError(f"--batch_size is {options.batch_size}: give at least 1.")
+    for name, path in _files(options).items():
+        if os.path.isfile(path) and os.path.realpath(path) == os.path.realpath(options.output):
+            raise UserError(f"--{name} and --output are the same file, {path}: name another --output.")
     return options, settings
 
 
@@ -77,12 +83,31 @@ def load(options: argparse.Namespace, settings: Sequence[str]) -> Scorer:
 
 def job_of(options: argparse.Namespace, settings: Sequence[str], **others) -> dict:
     """What the lines of an output depend on."""
-    files = {
-        name: getattr(options, name) for name in ("items", "events", "input", "users") if name in options
-    }
-    digests = {name: digest(path) for name, path in files.items() if path}
+    digests = {name: digest(path) for name, path in _files(options).items()}
+    once = uuid4().hex if _reads_once(options) else None  # nobody knows what comes next time
     weights = digest(_weights(Path(options.run)))
-    return {"run": weights, "settings": sorted(settings), "files": digests, **others}
+    return {"run": weights, "settings": sorted(settings), "files": digests, "once": once, **others}
+
+
+@contextmanager
+def told_how_to_go_on(options: argparse.Namespace) -> Iterator[None]:
+    """Ctrl-C ends the command with a sentence that says whether it can go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        advice = f"the same command goes on with {options.output}."
+        if options.output == STANDARD or _reads_once(options):
+            advice = "what it has written is not complete, and it has to begin anew."
+        raise KeyboardInterrupt(f"The command was interrupted; {advice}") from None
+
+
+def _files(options: argparse.Namespace) -> dict[str, str]:
+    named = {name: getattr(options, name, None) for name in FILES}
+    return {name: path for name, path in named.items() if path}
+
+
+def _reads_once(options: argparse.Namespace) -> bool:
+    return any(read_once(path) for path in _files(options).values())
 
 
 def _weights(run: Path) -> Path:

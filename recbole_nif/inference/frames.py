@@ -23,6 +23,8 @@ def as_frame(table) -> pd.DataFrame:
     if isinstance(table, Mapping | list | tuple):
         try:
             table = pd.DataFrame(table)
+        except OverflowError:  # a whole number beyond all floats
+            table = pd.DataFrame(table, dtype=object)
         except (ValueError, TypeError, AttributeError) as error:
             raise UserError(f"The rows make no table ({error}): give mappings of the same columns.") from None
     if not isinstance(table, pd.DataFrame):

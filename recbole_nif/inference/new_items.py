@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from recbole_nif.errors import UserError
 from recbole_nif.inference.columns import PADDING, as_tokens
 from recbole_nif.inference.frames import require
+from recbole_nif.inference.row_error import RowError
 from recbole_nif.inference.serving_data import ServingData
 from recbole_nif.inference.user_log import UserLog
 from recbole_nif.model.base import CTRModel
@@ -56,7 +57,10 @@ class NewItems:
         columns = {}
         for name, like in data.items.items():
             if name in frame and name != data.item_field:
-                columns[name] = data.columns.encode(name, frame[name], like)
+                try:
+                    columns[name] = data.columns.encode(name, frame[name], like)
+                except RowError as error:  # by its place in the whole table
+                    raise RowError(np.flatnonzero(new)[error.row], error.problem) from None
             else:
                 columns[name] = data.columns.missing(name, len(frame), like)
         return cls(tokens, columns, _scenes(data, columns, len(frame)), _semantic_ids(data, frame))

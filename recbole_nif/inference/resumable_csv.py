@@ -46,6 +46,8 @@ class ResumableCSV:
             self.file: TextIO = sys.stdout
             self._write_header()
             return
+        if os.path.isdir(path):
+            raise UserError(f"--output {path} is a folder: name a file in it.")
         self.beside = self.path.with_name(f".{self.path.name}.job.json")
         n_bytes = self._read_progress()
         if self.finished:
@@ -102,7 +104,7 @@ class ResumableCSV:
 
     def _read_progress(self) -> int:
         """How many bytes of the file count."""
-        if not self.path.exists():
+        if not os.path.exists(self.path):
             return 0
         try:
             told = json.loads(self.beside.read_text(encoding="utf-8"))
@@ -128,7 +130,7 @@ class ResumableCSV:
 
 def digest(path: str | Path) -> str | None:
     """What tells the content of a file from others; None where there is no file."""
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         return None
     made = hashlib.blake2b(digest_size=16)
     with open(path, "rb") as file:

@@ -1,12 +1,12 @@
 """``recbole-nif score --run FOLDER --input FILE --output FILE``: a score for every pair of a file."""
 
+import argparse
 from collections.abc import Sequence
-from uuid import uuid4
 
 from recbole_nif.errors import UserError
-from recbole_nif.inference.commands import ROWS, job_of, lines_of, load, parse
+from recbole_nif.inference.commands import ROWS, job_of, lines_of, load, parse, told_how_to_go_on
 from recbole_nif.inference.resumable_csv import ResumableCSV
-from recbole_nif.inference.table_files import STANDARD, TableFile
+from recbole_nif.inference.table_files import TableFile, read_once
 
 SCORE = "score"
 
@@ -34,6 +34,7 @@ def main(argv: Sequence[str]) -> int:
 
     Raises:
         UserError: a mistake in the options, the run or a file; what was written until then stays.
+        KeyboardInterrupt: after Ctrl-C; says how to go on.
     """
     options, settings = parse(
         "score", argv, ("run", "input", "output"), lambda parser: parser.add_argument("--input")
@@ -41,13 +42,19 @@ def main(argv: Sequence[str]) -> int:
     if options.help:
         print(HELP)
         return 0
+    with told_how_to_go_on(options):
+        _score(options, settings)
+    return 0
+
+
+def _score(options: argparse.Namespace, settings: Sequence[str]) -> None:
     file = TableFile(options.input, "--input")
     output = None
-    if options.input != STANDARD:
+    if not read_once(options.input):
         output = _output(options, settings, file.header())
         if output.finished:
             print(f"{options.output} is complete already.")
-            return 0
+            return
     try:
         scorer = load(options, settings)
         for frame in file.chunks(ROWS, skip=0 if output is None else output.done):
@@ -55,18 +62,16 @@ def main(argv: Sequence[str]) -> int:
             with lines_of(file, frame):
                 scores = scorer.score_pairs(frame)
             output.write(frame.assign(**{SCORE: [f"{score:.9g}" for score in scores]}), len(frame))
-    except UserError:
+    except (UserError, KeyboardInterrupt):
         if output is not None:
             output.discard_if_empty()
         raise
     if output is not None:
         output.finish()
-    return 0
 
 
 def _output(options, settings: Sequence[str], header: Sequence[str]) -> ResumableCSV:
     if SCORE in header:
         raise UserError(f"{options.input} has a column {SCORE!r} already: rename it.")
-    once = uuid4().hex if options.input == STANDARD else None  # nobody knows what comes next time
-    job = job_of(options, settings, command="score", columns=list(header), once=once)
+    job = job_of(options, settings, command="score", columns=list(header))
     return ResumableCSV(options.output, [*header, SCORE], job)

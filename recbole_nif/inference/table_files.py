@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,11 @@ from recbole_nif.errors import UserError
 
 STANDARD = "-"
 LARGEST_CELL = 1 << 20  # characters; what is longer is a quotation mark that nobody closed
+
+
+def read_once(path: str) -> bool:
+    """Whether nobody can read it twice: standard input, or a pipe."""
+    return path == STANDARD or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path))
 
 
 class TableFile:
@@ -37,7 +44,11 @@ class TableFile:
             UserError: it cannot be opened.
         """
         if self.path == STANDARD:
-            yield sys.stdin
+            file = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="")
+            try:
+                yield file
+            finally:
+                file.detach()
             return
         try:
             file = open(self.path, encoding="utf-8-sig", newline="")  # noqa: SIM115 (closed below)
@@ -54,7 +65,8 @@ class TableFile:
         The index of a frame is the line of the file that each row begins in.
 
         Raises:
-            UserError: no header, a line with more or fewer cells, broken quotation marks, no UTF-8.
+            UserError: no header, a line with more or fewer cells, a column named twice, broken quotation
+                marks, no UTF-8.
         """
         csv.field_size_limit(LARGEST_CELL)
         try:
@@ -65,6 +77,9 @@ class TableFile:
                     raise UserError(
                         f"{self.name} has no header line: begin it with the names of its columns."
                     )
+                twice = [name for place, name in enumerate(header) if name in header[:place]]
+                if twice:
+                    raise UserError(f"{self.name} names the column {twice[0]!r} twice: rename or remove one.")
                 rows = islice(self._rows(reader, header), skip, None)
                 while chunk := list(islice(rows, size)):
                     lines, cells = zip(*chunk, strict=True)
@@ -90,7 +105,7 @@ class TableFile:
             yield line, cells
 
     def header(self) -> list[str]:
-        """The names of the columns of a file, not of standard input."""
+        """The names of the columns of a file that can be read twice."""
         try:
             with self.opened() as file:
                 return next(csv.reader(file), [])

@@ -1,17 +1,17 @@
 """``recbole-nif topk --run FOLDER --users FILE --output FILE``: the items that users would rather click."""
 
 import argparse
+import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pandas as pd
 
 from recbole_nif.errors import UserError
-from recbole_nif.inference.commands import job_of, lines_of, load, parse
+from recbole_nif.inference.commands import job_of, lines_of, load, parse, told_how_to_go_on
 from recbole_nif.inference.frames import require, times_of
 from recbole_nif.inference.resumable_csv import ResumableCSV
 from recbole_nif.inference.scorer import Scorer
-from recbole_nif.inference.table_files import STANDARD, TableFile
+from recbole_nif.inference.table_files import TableFile, read_once
 
 USERS = 256  # between two saves
 
@@ -42,6 +42,7 @@ def main(argv: Sequence[str]) -> int:
 
     Raises:
         UserError: a mistake in the options, the run or a file; what was written until then stays.
+        KeyboardInterrupt: after Ctrl-C; says how to go on.
     """
     options, settings = parse("topk", argv, ("run", "users", "output"), _add_options)
     if options.help:
@@ -49,6 +50,12 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if options.k < 1:
         raise UserError(f"--k is {options.k}: give at least 1.")
+    with told_how_to_go_on(options):
+        _topk(options, settings)
+    return 0
+
+
+def _topk(options: argparse.Namespace, settings: Sequence[str]) -> None:
     scorer = load(options, settings)
     names, user = scorer.data.names, scorer.data.user_field
     titled = names.titles is not names.items
@@ -58,16 +65,15 @@ def main(argv: Sequence[str]) -> int:
     output = ResumableCSV(options.output, columns, job)
     if output.finished:
         print(f"{options.output} is complete already.")
-        return 0
+        return
     try:
         for frame in _users(options, user, output.done):
             ranked = [_ranked(scorer, options, *row) for row in _rows(scorer, frame)]
             output.write(pd.concat(ranked), len(frame))
-    except UserError:
+    except (UserError, KeyboardInterrupt):
         output.discard_if_empty()
         raise
     output.finish()
-    return 0
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +85,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def _users(options: argparse.Namespace, user: str, skip: int) -> Iterator[pd.DataFrame]:
     """Tables of users, each with the times of their requests if there are any."""
-    if options.users == STANDARD or Path(options.users).is_file():
+    if read_once(options.users) or os.path.isfile(options.users):
         file = TableFile(options.users, "--users")
         for frame in file.chunks(USERS, skip):
             with lines_of(file, frame):

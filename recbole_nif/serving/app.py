@@ -7,14 +7,15 @@
 
 Further names of the first two are the arguments of ``Scorer.score`` and ``Scorer.topk``, by whose rules
 unknown tokens and missing values are read. Every mistake is answered by {"error": one sentence}: 400 what the
-scorer does not take, 413 too much, 422 another form than the above, 503 too many requests wait.
+scorer does not take, 413 too much, 422 another form than the above, 503 too many requests wait, or
+(to /healthz) nobody answers them any more.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -44,16 +45,16 @@ def create_app(scorer: Scorer, limits: Limits | None = None, wait: float = 0.0) 
     limits = limits or Limits()
     metrics = Metrics(scorer)
     worker: Worker | None = None
+    running: asyncio.Task | None = None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        nonlocal worker
+        nonlocal worker, running
         worker = Worker(scorer, wait, limits.waiting, metrics.batch.observe)
         running = asyncio.create_task(worker.run())
         yield
         running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
+        await asyncio.wait([running])
 
     app = FastAPI(title="recbole_nif", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(BodyLimit, most=limits.body)
@@ -88,6 +89,8 @@ def create_app(scorer: Scorer, limits: Limits | None = None, wait: float = 0.0) 
 
     @app.get("/healthz")
     async def healthz() -> Response:
+        if running.done():
+            return JSONResponse({"error": "The scorer has ended: start the service again."}, 503)
         config = scorer.data.config
         return JSONResponse({"status": "ok", "model": config["model_name"], "dataset": config["dataset"]})
 
@@ -122,6 +125,10 @@ def _tell_mistakes(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def another_form(_: Request, error: RequestValidationError) -> Response:
+        if isinstance(error.body, bytes):
+            return answer(
+                422, "The body is not announced as JSON: send the header content-type: application/json."
+            )
         first = error.errors()[0]
         if first["type"] == "json_invalid":
             reason = (first.get("ctx") or {}).get("error", "")

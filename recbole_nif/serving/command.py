@@ -13,6 +13,7 @@ from recbole_nif.errors import UserError
 from recbole_nif.inference.scorer import Scorer
 from recbole_nif.serving.limits import Limits
 
+HUGE = 1e15  # more than any machine has
 GRACE = 30  # seconds for requests that are being answered when the service is told to end
 HELP = """\
 usage: recbole-nif serve --run FOLDER [--host HOST] [--port N] [--wait_ms X] [--max_items N] [--max_events N]
@@ -80,7 +81,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listening = socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(
             f"Cannot listen on {host}:{port} ({reason}): give another --host or --port."
@@ -107,9 +108,9 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     if options.run is None and not options.help:
         raise UserError("serve needs --run; recbole-nif serve --help shows its options.")
     for name in ("max_items", "max_events", "max_body_mb", "max_waiting"):
-        if not getattr(options, name) > 0:
-            raise UserError(f"--{name} is {getattr(options, name)}: give more than 0.")
+        if not 0 < getattr(options, name) < HUGE:
+            raise UserError(f"--{name} is {getattr(options, name)}: give more than 0, less than {HUGE:g}.")
     for name in ("wait_ms", "cache_mb"):
-        if not 0 <= getattr(options, name) < float("inf"):
-            raise UserError(f"--{name} is {getattr(options, name)}: give 0 or more.")
+        if not 0 <= getattr(options, name) < HUGE:
+            raise UserError(f"--{name} is {getattr(options, name)}: give 0 or more, less than {HUGE:g}.")
     return options, settings

@@ -6,6 +6,7 @@ Order is kept: a request sees all events that were appended before it came, and 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_nif.errors import UserError
+from recbole_nif.inference.requests import time_of
 from recbole_nif.inference.scorer import Scorer
 
 MOST_AT_ONCE = 64  # requests
@@ -77,7 +79,7 @@ class Worker:
         return await answer
 
     async def run(self) -> None:
-        """Answers until it is cancelled."""
+        """Answers until it is cancelled, whatever a request brings about."""
         loop = asyncio.get_running_loop()
         try:
             while True:
@@ -86,7 +88,10 @@ class Worker:
                     await asyncio.sleep(self.wait)
                 while not self._queue.empty() and len(jobs) < MOST_AT_ONCE:
                     jobs.append(self._queue.get_nowait())
-                answers = await loop.run_in_executor(self._thread, self._answers, jobs)
+                try:
+                    answers = await loop.run_in_executor(self._thread, self._answers, jobs)
+                except Exception as error:
+                    answers = dict.fromkeys(jobs, error)
                 for job in jobs:
                     _give(answers[job], job.answer)
         finally:
@@ -96,9 +101,11 @@ class Worker:
         """The answer of each job, or what it raised."""
         answers: dict[Job, Any] = {}
         for changes, group in groupby(jobs, key=lambda job: job.changes):
-            same = list(group)
-            for kind in ("now", "then", None) if not changes else (None,):
-                answers |= self._answers_of([job for job in same if self._kind(job.pairs) == kind], kind)
+            by_kind = defaultdict(list)
+            for job in group:
+                by_kind[None if changes else self._kind(job.pairs)].append(job)
+            for kind, same in by_kind.items():
+                answers |= self._answers_of(same, kind)
         return answers
 
     def _answers_of(self, jobs: list[Job], kind: str | None) -> dict[Job, Any]:
@@ -112,10 +119,14 @@ class Worker:
         """Requests of one kind can be one table; None: this one cannot."""
         if pairs is None or (pairs.at is not None and self.scorer.data.rule.time is None):
             return None
-        return "now" if pairs.at is None else "then"
+        try:
+            time = time_of(pairs.at)
+        except UserError:
+            return None
+        return "now" if time is None else time.dtype.kind  # among floats, whole times would be rounded
 
     def _merged(self, requests: Sequence[Pairs]) -> list[np.ndarray] | None:
-        """Scores of several requests in one pass; None where one of them is wrong: who, is found singly."""
+        """Scores of several requests in one pass; None where that fails: for which, is found singly."""
         data, counts = self.scorer.data, [len(request.items) for request in requests]
         table = {
             data.user_field: [request.user for request in requests for _ in request.items],
@@ -125,7 +136,7 @@ class Worker:
             table[data.rule.time] = [request.at for request in requests for _ in request.items]
         try:
             scores = self.scorer.score_pairs(pd.DataFrame(table))
-        except UserError:
+        except Exception:
             return None
         return np.split(scores, np.cumsum(counts)[:-1])
 

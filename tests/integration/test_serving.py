@@ -23,6 +23,7 @@ from recbole_nif.inference import Scorer
 from recbole_nif.serving.app import create_app
 from recbole_nif.serving.command import listen
 from recbole_nif.serving.limits import Limits
+from recbole_nif.serving.worker import Worker
 from tests.toy_runs import toy_run
 
 ITEMS = [f"m{number}" for number in range(1, 11)]
@@ -115,6 +116,54 @@ def test_what_is_scored_together_is_scored_as_alone(run, scorer):
     batches = {line.split()[0]: float(line.split()[1]) for line in told.splitlines() if line[0] != "#"}
     assert batches["recbole_nif_batch_requests_sum"] == len(asked)
     assert batches["recbole_nif_batch_requests_count"] < len(asked) / 2
+
+
+def together(client, bodies):
+    """The answers of the service to requests that come at once."""
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        return list(pool.map(lambda body: client.post("/score", json=body), bodies))
+
+
+def test_a_wrong_time_is_refused_among_others_as_it_is_alone(run, scorer):
+    times = [10**400, 10**30, 2**63, 1000000150, 1000000400.0]
+    bodies = [{"user": "a", "items": ITEMS, "at": at} for at in times]
+    with served(Scorer.load(run, device="cpu"), wait=0.2) as client:
+        answers = together(client, bodies)
+        assert client.post("/score", json=bodies[-1]).status_code == 200
+    assert [answer.status_code for answer in answers] == [400, 400, 400, 200, 200]
+    assert all("give a finite number" in answer.json()["error"] for answer in answers[:3])
+    assert all(near(answers[place], scorer.score(**bodies[place])) for place in (3, 4))
+
+
+def test_where_scoring_together_fails_each_request_is_answered_alone(run, scorer):
+    def out_of_memory(_):
+        raise MemoryError
+
+    own, bodies = Scorer.load(run, device="cpu"), [{"user": user, "items": ITEMS} for user in "abc"]
+    own.score_pairs = out_of_memory
+    with served(own, wait=0.2) as client:
+        answers = together(client, bodies)
+    assert all(near(answer, scorer.score(**body)) for answer, body in zip(answers, bodies, strict=True))
+
+
+def test_a_failure_of_the_worker_is_told_and_does_not_end_it(run, monkeypatch):
+    answers = iter([lambda *_: 1 / 0, Worker._answers])
+    monkeypatch.setattr(Worker, "_answers", lambda *args: next(answers)(*args))
+    with served(Scorer.load(run, device="cpu")) as client:
+        codes = [client.post("/score", json={"items": ITEMS}).status_code for _ in range(2)]
+        assert client.get("/healthz").status_code == 200
+    assert codes == [500, 200]
+
+
+def test_a_service_that_answers_no_more_is_not_healthy(run, monkeypatch):
+    async def ended(_):
+        pass
+
+    monkeypatch.setattr(Worker, "run", ended)
+    with served(Scorer.load(run, device="cpu")) as client:
+        answer = client.get("/healthz")
+    assert answer.status_code == 503
+    assert answer.json() == {"error": "The scorer has ended: start the service again."}
 
 
 def test_no_answer_is_wrong_or_lost_while_events_are_appended(run):
@@ -215,11 +264,26 @@ def test_a_body_that_is_none_is_told_in_one_sentence(client, content, status, se
         assert sentence in answer.json()["error"]
 
 
+@pytest.mark.parametrize("headers", [{}, {"content-type": "application/x-www-form-urlencoded"}])
+def test_a_body_that_is_not_announced_as_json_is_told_so(client, headers):
+    answer = client.post("/score", content=b'{"items": ["m1"]}', headers=headers)
+    assert answer.status_code == 422
+    assert "send the header content-type: application/json" in answer.json()["error"]
+
+
 def test_numbers_and_times_of_any_size_do_not_bring_it_down(client):
-    for time_of_event in (10**30, -(10**30), 2**63, 1.5, "2020-01-01", "7", None, True):
+    for time_of_event in (10**30, -(10**30), 10**400, 2**63, 2**64 - 1, 1.5, "2020-01-01", "7", None, True):
         history = [{"item_id": "m1", "rating": 5, "timestamp": time_of_event}]
-        for body in ({"history": history}, {"history": history, "at": 10**18}, {"at": time_of_event}):
-            answer = client.post("/score", json={"items": ["m1"], **body})
+        rated = [{"item_id": "m1", "rating": time_of_event, "timestamp": 1}]
+        for body in (
+            {"history": history},
+            {"history": history, "at": 10**18},
+            {"history": rated},
+            {"at": time_of_event},
+            {"user": time_of_event},
+            {"user_features": {"age": time_of_event}},
+        ):
+            answer = client.post("/score", json={"items": ["m1", time_of_event or ""], **body})
             assert answer.status_code in (200, 400, 422), (body, answer.text)
     assert client.get("/healthz").json() == {"status": "ok", "model": "AMEN", "dataset": "toy"}
 
@@ -305,6 +369,11 @@ def test_mistakes_of_the_command(run, capsys, monkeypatch):
     assert "serve needs --run" in refused()
     assert "--max_items is 0: give more than 0" in refused(f"--run={run}", "--max_items=0")
     assert "--wait_ms is nan: give 0 or more" in refused(f"--run={run}", "--wait_ms=nan")
+    for value in ("inf", "1e308", "nan"):
+        assert f"--max_body_mb is {float(value)}: give more than 0, less than" in refused(
+            f"--run={run}", f"--max_body_mb={value}"
+        )
+    assert "Cannot listen on a..b:8000" in refused(f"--run={run}", "--host=a..b")
     assert "Cannot listen on 256.0.0.1:8000" in refused(f"--run={run}", "--host=256.0.0.1")
     assert "Cannot listen on 127.0.0.1:70000" in refused(f"--run={run}", "--port=70000")
     assert "is not the folder of a run" in refused("--run=nowhere", "--port=0")

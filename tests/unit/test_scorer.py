@@ -475,6 +475,16 @@ def test_a_model_of_recbole_tells_a_score_only(scorer):
             lambda s: s.score("a", ["m1"], history=[{"item_id": "m1", "timestamp": 1, "label": 2}]),
             "Row 1: label is 2: give 0 or 1",
         ),
+        (
+            lambda s: s.score("a", ["m1"], history=events(("m1", 5, 1), ("m1", 5, 2**64 - 1))),
+            "Row 2: timestamp is 18446744073709551615: give a number below 2**63",
+        ),
+        (
+            lambda s: s.score(
+                "a", ["m1"], history=[{"item_id": "m1", "rating": r, "timestamp": 1} for r in (5, 10**400)]
+            ),
+            "Row 2: rating is 1000",
+        ),
         (lambda s: s.score_pairs([{"user_id": "a"}]), "no column 'item_id'"),
         (lambda s: s.score_pairs([{"user_id": "a", "item_id": None}]), "Row 1: item_id is missing"),
         (
@@ -495,6 +505,11 @@ def test_a_mistake_is_told_in_a_sentence_and_changes_nothing(scorer, ask, words)
         ask(scorer)
     assert words in str(told.value) and "\n" not in str(told.value)
     assert np.array_equal(scorer.score("a", ITEMS), before)
+
+
+def test_tokens_may_be_whole_numbers_of_any_size(scorer):
+    scorer = scorer()
+    assert close(scorer.score(10**400, ["m1", 10**400]), scorer.score("nobody", ["m1", "nothing"]))
 
 
 def test_empty_requests_have_empty_answers(scorer):

@@ -1,9 +1,11 @@
 """``recbole-nif score`` and ``recbole-nif topk``: files in, files out, killed and resumed, refused."""
 
+import io
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -141,6 +143,43 @@ def test_standard_input_and_output(run, folder, monkeypatch, capsys):
     assert lines[0] == "user_id,item_id,timestamp,note,score" and len(lines) == 1 + len(PAIRS)
 
 
+def given(monkeypatch, text: str) -> None:
+    """``text`` as standard input."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+
+def test_a_byte_order_mark_of_standard_input_is_no_part_of_a_name(run, folder, monkeypatch, capsys):
+    given(monkeypatch, '\ufeff"user_id",item_id\r\na,m1\r\n')
+    assert score(run, "--input=-", "--output=-") == 0
+    assert capsys.readouterr().out.splitlines()[0] == "user_id,item_id,score"
+
+
+@pytest.mark.parametrize(
+    ("argv", "text"),
+    [
+        (["topk", "--users=-"], "user_id\nb\n"),
+        (["topk", "--users=b", "--items=-"], "item_id,genre\nx,Drama\n"),
+        (["score", "--input=pairs.csv", "--events=-"], "user_id,item_id,rating,timestamp\nb,m1,5,2e9\n"),
+    ],
+)
+def test_what_was_made_of_standard_input_is_never_taken_for_what_comes_next(
+    run, folder, monkeypatch, capsys, argv, text
+):
+    argv = [*argv, f"--run={run}", "--device=cpu", "--output=out.csv"]
+    given(monkeypatch, text)
+    assert cli.main(argv) == 0
+    given(monkeypatch, text)
+    assert cli.main(argv) == 2
+    assert "out.csv is there already and not of this command" in capsys.readouterr().err
+
+
+def test_a_pipe_is_read_once(run, folder):
+    os.mkfifo("pipe")
+    threading.Thread(target=PAIRS.to_csv, args=["pipe"], kwargs={"index": False}, daemon=True).start()
+    assert score(run, "--input=pipe", "--output=out.csv") == 0
+    assert len(pandas.read_csv("out.csv")) == len(PAIRS)
+
+
 def test_later_items_and_events_may_come_along(run, folder):
     (folder / "items.csv").write_text("item_id,genre\nx,Comedy Drama\n")
     (folder / "events.csv").write_text(
@@ -199,6 +238,46 @@ def test_users_of_a_file_may_have_times_and_items_titles(tmp_path, monkeypatch):
     assert written.title.tolist() == [f"Film {item}" for item in expected]
 
 
+def test_a_list_of_users_may_be_longer_than_the_name_of_a_file(run, folder):
+    users = [f"stranger-{number}" for number in range(600)]
+    assert topk(run, f"--users={','.join(users)}", "--k=1", "--output=top.csv") == 0
+    assert pandas.read_csv("top.csv").user_id.tolist() == users
+
+
+# -- Ctrl-C
+
+
+@pytest.mark.parametrize("command", ["score --input=pairs.csv", "topk --users=a,b,c"])
+def test_after_ctrl_c_a_sentence_says_that_the_same_command_goes_on_and_it_does(
+    run, folder, monkeypatch, capsys, command
+):
+    monkeypatch.setattr(score_command, "ROWS", 4)
+    monkeypatch.setattr(topk_command, "USERS", 1)
+    argv = [*command.split(), f"--run={run}", "--device=cpu"]
+    assert cli.main([*argv, "--output=whole.csv"]) == 0
+    write, parts = score_command.ResumableCSV.write, []
+
+    def interrupted(self, *args):
+        if parts:
+            raise KeyboardInterrupt
+        parts.append(1)
+        write(self, *args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(score_command.ResumableCSV, "write", interrupted)
+        assert cli.main([*argv, "--output=out.csv"]) == 130
+        told = "The command was interrupted; the same command goes on with out.csv.\n"
+        assert capsys.readouterr().err == told
+        before = set(folder.iterdir())
+        assert cli.main([*argv, "--output=other.csv"]) == 130
+        assert set(folder.iterdir()) == before
+        capsys.readouterr()
+        assert cli.main([*argv, "--output=-"]) == 130
+        assert "it has to begin anew" in capsys.readouterr().err
+    assert cli.main([*argv, "--output=out.csv"]) == 0
+    assert (folder / "out.csv").read_bytes() == (folder / "whole.csv").read_bytes()
+
+
 # -- mistakes
 
 
@@ -248,6 +327,38 @@ def test_users_of_a_file_may_have_times_and_items_titles(tmp_path, monkeypatch):
             "score --run={run} --input=pairs.csv --output=no/out.csv",
             {},
             "--output no/out.csv cannot be written",
+        ),
+        (
+            f"score --run={{run}} --input=pairs.csv --output={'o' * 300}",
+            {},
+            "cannot be written (File name too long)",
+        ),
+        ("score --run={run} --input=pairs.csv --output=.", {}, "--output . is a folder: name a file in it"),
+        ("score --run={run} --input=pairs.csv --output=/", {}, "--output / is a folder: name a file in it"),
+        (
+            "score --run={run} --input=pairs.csv --output=./pairs.csv",
+            {},
+            "--input and --output are the same file, pairs.csv: name another --output",
+        ),
+        (
+            "topk --run={run} --users=in.csv --output=in.csv",
+            {"in.csv": "user_id\na\n"},
+            "--users and --output are the same file, in.csv",
+        ),
+        (
+            "score --run={run} --input=in.csv --output=out.csv",
+            {"in.csv": "user_id,item_id,user_id\na,m1,b\n"},
+            "in.csv names the column 'user_id' twice: rename or remove one",
+        ),
+        (
+            "topk --run={run} --users=in.csv --output=out.csv",
+            {"in.csv": "user_id,user_id\na,b\n"},
+            "in.csv names the column 'user_id' twice",
+        ),
+        (
+            "topk --run={run} --users=a --output=out.csv --events=e.csv",
+            {"e.csv": "user_id,user_id,item_id,rating,timestamp\nb,b,m1,5,1000000999\n"},
+            "e.csv names the column 'user_id' twice",
         ),
         ("score --run={run} --input=pairs.csv --output=out.csv --batch_size=0", {}, "--batch_size is 0"),
         (

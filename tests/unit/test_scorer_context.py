@@ -101,3 +101,18 @@ def test_a_wrong_context_is_told_in_a_sentence(tmp_path, context, words):
     scorer, _ = make(tmp_path, "DeepFM", **NUMBERS)
     with pytest.raises(UserError, match=words):
         scorer.score("a", ["m1", "m2"], context=context)
+
+
+def test_a_wrong_number_of_a_new_item_is_told_by_its_row_in_the_whole_table(tmp_path):
+    write_toy(tmp_path)
+    lines = ["item_id:token\tyear:float", *(f"m{number}\t{1990 + number}" for number in range(1, 11))]
+    (tmp_path / "toy" / "toy.item").write_text("\n".join(lines) + "\n")
+    load_col = {"inter": ["user_id", "item_id", "rating", "timestamp"], "item": ["item_id", "year"]}
+    one_scene = {"scene_field": None, "scene_mode": None, "load_col": load_col}
+    numbers = {"numerical_features": ["year"], "normalize_all": True}
+    config = toy_config(tmp_path, "DeepFM", **SMALL, **one_scene, **numbers)
+    views = CTRDataset(config).build()
+    scorer = Scorer.load(save_run(tmp_path / "run", config, config.model_class(config, views[0])), "cpu")
+    table = pandas.DataFrame({"item_id": ["m1", "x", "m2", "y"], "year": ["1990", "2001", "1991", "old"]})
+    with pytest.raises(UserError, match="Row 4: year is 'old': give a finite number"):
+        scorer.add_items(table)
