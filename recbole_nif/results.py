@@ -17,7 +17,10 @@ RESULT_FILE = "result.json"
 RESULT_SCHEMA = Path(__file__).with_name("result.schema.json")
 SCHEMA = 2  # since 2: scoring
 READABLE = (1, 2)
-NEEDED = ("model", "dataset", "seed", "split", "history", "rows", "test")
+NEEDED = (
+    "model", "dataset", "seed", "split", "history", "rows", "stages", "test", "baselines", "parameters",
+    "durations", "versions", "device", "threads", "git_commit", "date",
+)  # fmt: skip
 METRICS = ("auc", "gauc", "logloss")
 
 

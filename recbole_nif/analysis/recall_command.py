@@ -47,17 +47,21 @@ def main(argv: Sequence[str]) -> int:
         return 0
     config, model, views = load_run(options.run, settings)
     found: dict[str, dict] = {}
-    asked = [(name, view) for name, view in zip(SPLITS[1:], views[1:], strict=True) if len(view)]
-    if not asked:
-        raise UserError(f"Validation and test split are empty: {config['eval_args']['split']}.")
-    for name, view in asked:
+    for name, view in zip(SPLITS[1:], views[1:], strict=True):
         rows = clicked_rows(view, options.rows, config["seed"])
+        if not len(rows):
+            continue
         with tqdm(total=len(rows), desc=name, unit="row", leave=False, disable=None) as progress:
             own = candidate_recall(model, config["device"], view, rows, progress.update)
         found[name] = {
             "rows": len(rows),
             "recall": {config["model_name"]: own, **baseline_recalls(view, rows)},
         }
+    if not found:
+        raise UserError(
+            f"Neither validation nor test rows hold a click: change eval_args.split "
+            f"{config['eval_args']['split']} or filters."
+        )
     print(
         f"{config['model_name']} on {terms(config)}\n\n{table(found)}\n\n{RULE.format(views[0].item_num - 1)}"
     )

@@ -56,9 +56,10 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     dataset = argv.pop(0) if argv and not argv[0].startswith("-") else None
     options, settings = parser.parse_known_args(argv)
     options.dataset = dataset
-    if settings and not settings[0].startswith("-"):
+    misplaced = None if dataset or options.run else _bare_word(settings)
+    if misplaced:
         raise UserError(
-            f"{settings[0]} stands behind an option: write recbole-nif audit {settings[0]} --KEY=VALUE."
+            f"{misplaced} stands behind an option: write recbole-nif audit {misplaced} --KEY=VALUE."
         )
     if options.run and dataset:
         raise UserError(f"Give either the dataset {dataset} or --run: a run names its dataset itself.")
@@ -66,6 +67,15 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         raise UserError(f"--passes is {options.passes}: give at least 1.")
     check_out(options.out)
     return options, settings
+
+
+def _bare_word(settings: Sequence[str]) -> str | None:
+    """The first that is neither an option nor the value of the one before it."""
+    for before, word in zip(["", *settings], settings, strict=False):
+        takes_word = before.startswith("-") and "=" not in before
+        if not word.startswith("-") and not takes_word:
+            return word
+    return None
 
 
 def _audit_dataset(options: argparse.Namespace, settings: list[str]) -> int:

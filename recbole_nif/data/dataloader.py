@@ -55,7 +55,10 @@ class CTRDataLoader:
     @property
     def sample_size(self) -> int:
         """Rows that this process sees in an epoch, partners not counted."""
-        return len(self._order()) if self.world_size > 1 else len(self.rows)
+        if not self.shuffle:
+            return len(torch.tensor_split(self.rows, self.world_size)[self.rank])
+        whole, each = share_sizes(len(self.rows), self.batch_size, self.world_size)
+        return whole // self.world_size + each
 
     def __len__(self) -> int:
         return len(cut_batches(self.sample_size, self.batch_size, self.phase))
@@ -158,14 +161,21 @@ def share_of(order: np.ndarray, size: int, rank: int, world_size: int) -> np.nda
     neighbors stay together, since they share windows: how far an epoch is does not depend on the number of
     processes. Fewer than ``world_size`` rows at its end are left out.
     """
-    whole = len(order) // (size * world_size) * size * world_size
-    each = (len(order) - whole) // world_size
+    whole, each = share_sizes(len(order), size, world_size)
     last = order[whole + rank * each : whole + (rank + 1) * each]
     return np.concatenate([order[:whole].reshape(-1, world_size, size)[:, rank].reshape(-1), last])
 
 
+def share_sizes(n_rows: int, size: int, world_size: int) -> tuple[int, int]:
+    """Of an epoch: the rows of all whole steps together, and what each process reads in the last one."""
+    whole = n_rows // (size * world_size) * size * world_size
+    return whole, (n_rows - whole) // world_size
+
+
 def cut_batches(n_rows: int, size: int, phase: str) -> list[slice]:
     """Where each batch begins and ends. No training batch has one row, which batch norm cannot bear."""
+    if not n_rows:
+        return []
     ends = list(range(size, n_rows, size)) + [n_rows]
     if phase == "train" and len(ends) > 1 and n_rows - ends[-2] == 1:
         del ends[-2]

@@ -234,11 +234,10 @@ class CTRDataset(RowReader, Dataset):
             n_sets = len(self.scenes.members)
             code = item * n_sets + self.event_log.scene[position].long()
             pairs, count = torch.unique(code, return_counts=True)
-            by_count = torch.argsort(count, stable=True)
-            item_scene = torch.zeros(self.item_num, dtype=torch.long)
-            item_scene[pairs[by_count] // n_sets] = (
-                pairs[by_count] % n_sets
-            )  # the last write is the most frequent
+            by_count = pairs[torch.argsort(count, stable=True)].numpy()
+            scene = np.zeros(self.item_num, dtype=np.int64)
+            scene[by_count // n_sets] = by_count % n_sets  # numpy's last write counts: the most frequent
+            item_scene = torch.from_numpy(scene)
         self.item_scene = item_scene
 
     def with_log(self, log: EventLog, rows: Interaction | None = None) -> CTRDataset:

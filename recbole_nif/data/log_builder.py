@@ -128,6 +128,11 @@ def _scenes(dataset, columns: LogColumns, extra) -> tuple[SceneVocabulary, np.nd
         (dataset.item_feat if of_items else _sample_values(dataset, columns, name))[name].numpy()
         for name in names
     ]
+    if extra is not None and (of_items or source[0].ndim != 1):
+        raise UserError(
+            f"moveline_files bring scenes of events, but scene_field {names[0]!r} is not a token column of "
+            "the .inter file: name one whose values join theirs."
+        )
     crossed = len(names) == 2 or mode == "cross"
     if crossed and (len(names) != 2 or any(values.ndim != 1 for values in source)):
         raise UserError(f"scene_mode: cross needs two token fields in scene_field, got {names}.")

@@ -109,6 +109,9 @@ def score_rows(model: nn.Module, loader, config, show_progress: bool = False) ->
         users.append(batch[config["USER_ID_FIELD"]])
         labels.append(batch[config["LABEL_FIELD"]])
         scores.append(model.predict(to_device(batch, device)).reshape(-1))
+    if not scores:  # a process may have no row, and still takes part in what all do together
+        none = torch.zeros(0, dtype=torch.long)
+        row_ids, users, labels, scores = [none], [none], [none.float()], [none.float().to(device)]
     columns = (_gathered(torch.cat(parts), device) for parts in (row_ids, users, labels, scores))
     rows = ScoredRows.ordered(*(column.cpu().numpy() for column in columns))
     if np.isnan(rows.score).any():

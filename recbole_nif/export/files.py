@@ -68,13 +68,14 @@ def whole_folder(target: Path) -> Iterator[Path]:
     Raises:
         UserError: ``target`` holds something, or cannot be written.
     """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"{target} is there already: give a new folder, or remove it.")
     if not target.name:
         raise UserError(f"{target} has no name of its own: give the name of a new folder.")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    made = [folder for folder in temporary.absolute().parents if not folder.exists()]
+    made: list[Path] = []
     try:
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise UserError(f"{target} is there already: give a new folder, or remove it.")
+        made += [folder for folder in temporary.absolute().parents if not folder.exists()]
         temporary.mkdir(parents=True)
         yield temporary
         if target.is_dir():
@@ -88,6 +89,6 @@ def whole_folder(target: Path) -> Iterator[Path]:
         raise UserError(f"Cannot write {target} ({error}): free space or give another folder.") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        with suppress(OSError):  # they hold the export, or it is not there
-            for folder in made:
+        for folder in made:
+            with suppress(OSError):  # it holds the export, or was not made
                 folder.rmdir()

@@ -31,10 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # nobody reads what is printed: no mistake
+        raise
     except OSError as error:
-        place = error.filename or options.out or options.collect
+        place = error.filename or options.out or options.collect or "standard output"
         print(
-            f"error: {place}: {error.strerror}; free space or check who may read and write it.",
+            f"error: {place}: {error.strerror or error}; free space or check who may read and write it.",
             file=sys.stderr,
         )
         return 2

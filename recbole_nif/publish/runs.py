@@ -243,8 +243,8 @@ def _table(runs: list[Run], absent: Sequence[Absent]) -> Table:
     for same in grouped(tested, lambda run: run.label):
         # of a run and the copy of its record the run counts: it has the scores
         latest = {run.seed: run for run in sorted(same, key=lambda run: (run.record["date"], run.is_folder))}
-        left_out = [run.name for run in same if run is not latest[run.seed]]
-        notes += [f"{name} is left out: a later run has the same settings and seed." for name in left_out]
+        left_out = [run for run in same if run is not latest[run.seed]]
+        notes += [table_notes.of_left_out(run, latest[run.seed]) for run in left_out]
         rows.append(Row(same[0].label, tuple(latest[seed] for seed in sorted(latest))))
     notes += table_notes.of_rows(rows)
     models = list(dict.fromkeys(row.model for row in rows))

@@ -10,6 +10,8 @@ from recbole_nif.publish.names import INDIFFERENT, PLACES, top
 if TYPE_CHECKING:
     from recbole_nif.publish.runs import Absent, Row, Run
 
+CHANGED = "which its name does not tell: defaults or tuned values have changed in between"
+
 
 def of_rows(rows: Sequence[Row]) -> list[str]:
     """Rows whose runs differ in more than their seeds."""
@@ -17,20 +19,25 @@ def of_rows(rows: Sequence[Row]) -> list[str]:
     told = "Runs of a row are of different commits, whose defaults may differ"
     notes = [f"{told}: {'; '.join(mixed)}."] if mixed else []
     for row in rows:
-        keys = untold(row)
+        keys = untold(row.runs)
         if keys:
-            notes.append(
-                f"Runs of {row.label} differ in {', '.join(keys)}, which its name does not tell: defaults or "
-                "tuned values have changed in between."
-            )
+            notes.append(f"Runs of {row.label} differ in {', '.join(keys)}, {CHANGED}.")
     return notes
 
 
-def untold(row: Row) -> list[str]:
+def of_left_out(run: Run, later: Run) -> str:
+    """A run in whose place a later one of its row and seed counts."""
+    keys = untold([run, later])
+    if keys:
+        return f"{run.name} is left out: a later run of its seed differs in {', '.join(keys)}, {CHANGED}."
+    return f"{run.name} is left out: a later run has the same settings and seed."
+
+
+def untold(runs: Sequence[Run]) -> list[str]:
     """Keys in which configurations of a row's runs differ, as far as their folders tell them."""
-    configs = [run.config for run in row.runs if run.config]
+    configs = [run.config for run in runs if run.config]
     keys = sorted({key for config in configs for key in config if top(key) not in INDIFFERENT | PLACES})
-    return [key for key in keys if len({repr(config.get(key)) for config in configs}) > 1]
+    return [key for key in keys if any(config.get(key) != configs[0].get(key) for config in configs)]
 
 
 def of_unknown(runs: Iterable[Run]) -> list[str]:

@@ -197,3 +197,28 @@ def test_benchmark_files_are_the_splits(tmp_path, run):
     record, _ = run(benchmark_filename=list(parts))
     assert [record["rows"][name] for name in parts] == [100, 30, 50]
     assert record["split"]["benchmark_filename"] == list(parts)
+
+
+def run_split(tmp_path, model: str, split: str) -> tuple[dict, dict]:
+    """Trains on the toy data with a split that leaves a part empty: what is returned, and result.json."""
+    rows = [row for place, row in enumerate(log()) if place != 29]  # or the last rows of all were clicks
+    write_toy(tmp_path, rows)
+    given = toy_config(tmp_path, model).resolved()
+    config = {name: given[name] for name in NAMES} | SMALL | {"hidden_size": 8}
+    del config["saved"]
+    config |= {"run_dir": str(tmp_path / "run"), "eval_args": {"split": {"LS": split}}}
+    returned = run_recbole_nif(model, "toy", config_dict=config)
+    return returned, json.loads((tmp_path / "run" / "result.json").read_text())
+
+
+@pytest.mark.parametrize("model", ["NIFDIN", "AMEN", "DeepFM"])
+def test_a_run_without_test_rows_ends_with_its_validation(tmp_path, model):
+    returned, record = run_split(tmp_path, model, "valid_only")
+    assert record["rows"]["test"] == 0 and not record["test"] and not returned["test_result"]
+    assert 0 <= record["valid"]["auc"] <= 1
+
+
+@pytest.mark.parametrize("model", ["NIFDIN", "AMEN", "DeepFM"])
+def test_a_run_without_validation_rows_is_tested(tmp_path, model):
+    _, record = run_split(tmp_path, model, "test_only")
+    assert record["rows"]["valid"] == 0 and not record["valid"] and record["test"]["logloss"] > 0

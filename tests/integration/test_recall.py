@@ -5,8 +5,11 @@ import json
 import pytest
 
 from recbole_nif import cli, run_recbole_nif
+from recbole_nif.analysis import recall_command
 from tests.integration.test_analyses import MODELS, ROWS, SMALL
 from tests.toy import toy_config, write_toy
+
+ONE_SPLIT = "--eval_args.split={LS: valid_only}"
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,18 @@ def test_a_sample_of_rows_is_the_same_each_time(runs, capsys):
     assert told[0] == told[1] and "| test       | 3 " in told[0]
 
 
+def test_a_split_without_rows_is_left_out(runs, tmp_path):
+    out = tmp_path / "recall.json"
+    assert cli.main(["recall", f"--run={runs / 'AMEN'}", f"--out={out}", ONE_SPLIT]) == 0
+    assert list(json.loads(out.read_text())["splits"]) == ["validation"]
+
+
+def test_splits_without_a_click_are_told(runs, monkeypatch, capsys):
+    monkeypatch.setattr(recall_command, "clicked_rows", lambda *given: [])
+    assert cli.main(["recall", f"--run={runs / 'AMEN'}"]) == 2
+    assert "Neither validation nor test rows hold a click: change eval_args" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
@@ -57,3 +72,8 @@ def test_a_mistake_is_told_in_a_sentence(argv, told, runs, capsys):
     assert cli.main(argv.format(runs=runs).split()) == 2
     printed = capsys.readouterr().err
     assert told in printed and len(printed.splitlines()) == 1
+
+
+def test_the_audit_of_a_run_without_test_rows_is_told(runs, capsys):
+    assert cli.main(["audit", f"--run={runs / 'AMEN'}", ONE_SPLIT]) == 2
+    assert "The test split is empty: audit another one than eval_args.split" in capsys.readouterr().err

@@ -472,6 +472,8 @@ def test_every_key_of_the_props_has_a_comment():
 def test_contradictory_options_are_refused_with_the_remedy():
     with pytest.raises(UserError, match="hidden_size 8 must be a multiple of n_heads"):
         tiny_amen(n_heads=3)
+    with pytest.raises(UserError, match="tsp_mode both compares flows of one generator"):
+        tiny_amen(tsp_mode="both", generator_cross_fit="kfold")
     with pytest.raises(UserError, match="tsp_mode shift needs one of use_scene_space"):
         tiny_amen(tsp_mode="shift", use_scene_space=False, use_item_space=False, use_nif=False)
     with pytest.raises(UserError, match="div_form logdet does not go with regularizer_form geodesic"):

@@ -25,9 +25,15 @@ def test_what_cannot_be_written_is_told(tmp_path):
         write_out(tmp_path / "nowhere" / "gone.json", {})
 
 
-def test_a_dataset_behind_an_option_is_told_where_it_stands():
+@pytest.mark.parametrize("options", ["--out=x.json", "--split_preset=global_time", "--data_path folder"])
+def test_a_dataset_behind_an_option_is_told_where_it_stands(options):
     with pytest.raises(UserError, match="ml-100k stands behind an option: write recbole-nif audit ml-100k"):
-        audit.parse(["--out=x.json", "ml-100k"])
+        audit.parse([*options.split(), "ml-100k"])
+
+
+def test_a_dataset_as_the_value_of_an_option_is_none_that_stands_behind_one():
+    options, settings = audit.parse(["--dataset", "ml-100k"])
+    assert options.dataset is None and settings == ["--dataset", "ml-100k"]
 
 
 def test_an_option_of_the_configuration_without_a_value_is_told():

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_nif.data import fields
-from recbole_nif.data.dataloader import CTRDataLoader, share_of
+from recbole_nif.data.dataloader import CTRDataLoader, cut_batches, share_of
 from recbole_nif.data.dataset import CTRDataset
 from recbole_nif.errors import UserError
 from tests.toy import ROWS, toy_config, toy_dataset, write_toy
@@ -272,6 +272,21 @@ def test_processes_share_the_rows_of_an_evaluation(tmp_path):
         loader.rank, loader.world_size = rank, 2
         shares += loader._order().tolist()
     assert shares == CTRDataLoader(view.config, view, "valid")._order().tolist()
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_the_number_of_rows_of_a_process_is_known_without_their_order(tmp_path, shuffle, world_size):
+    _, view, _ = toy_dataset(tmp_path, "AMEN")
+    loader = CTRDataLoader(view.config, view, "train", shuffle=shuffle)
+    for rank in range(world_size):
+        loader.rank, loader.world_size, loader.batch_size = rank, world_size, 3
+        assert loader.sample_size == len(loader._order())
+
+
+def test_no_rows_are_no_batch():
+    assert cut_batches(0, 4, "train") == cut_batches(0, 4, "test") == []
+    assert cut_batches(5, 4, "test") == [slice(0, 4), slice(4, 5)]
 
 
 @given(n_rows=st.integers(0, 60), whole=st.sampled_from([4, 6, 12]), world_size=st.sampled_from([1, 2, 3, 4]))

@@ -197,6 +197,9 @@ def test_a_folder_without_a_name_and_a_failure_leave_nothing(tmp_path, monkeypat
         (folder / "part").touch()
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UserError, match="File name too long"), whole_folder(tmp_path / "a" / ("b" * 300)):
+        pass
+    assert list(tmp_path.iterdir()) == []
     with whole_folder(tmp_path / "a" / "b" / "export") as folder:
         (folder / "part").touch()
     assert [path.name for path in (tmp_path / "a" / "b" / "export").iterdir()] == ["part"]

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from recbole_nif.analysis.groups import by_gap, by_history_length, by_popularity, by_volatility, metrics_of
+from recbole_nif.analysis.runs import read_variants
 from recbole_nif.analysis.volatility import multi_hot
 from recbole_nif.data.event_log import NO_LABEL, NO_ROW, EventLog
 from recbole_nif.evaluation.metrics import auc, logloss
 from tests.logs import make_log, make_table
-from tests.unit.run_doubles import make_scores
+from tests.unit.run_doubles import make_record, make_scores, write_run
 
 
 def names_of(grouping):
@@ -71,3 +72,11 @@ def test_metrics_of_a_group_are_those_of_its_rows():
     assert found.auc == auc(rows.label[places], rows.score[places])
     assert found.logloss == logloss(rows.label[places], rows.score[places])
     assert found.gauc.rows == 200
+
+
+def test_a_variant_tells_also_the_settings_that_all_runs_share(tmp_path):
+    common = {"epochs": 2, "seed": 2020}
+    for name, own in (("LR", {}), ("AMEN", {"use_sam": False})):
+        write_run(tmp_path / name, make_record(name, settings=common | own), make_scores())
+    variants, _ = read_variants([str(tmp_path / name) for name in ("LR", "AMEN")])
+    assert [variant.settings for variant in variants] == ["epochs=2", "epochs=2 use_sam=False"]

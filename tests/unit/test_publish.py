@@ -55,6 +55,22 @@ def test_runs_of_a_row_whose_configurations_differ_are_named(tmp_path):
     assert table.notes == []
 
 
+@pytest.mark.parametrize(
+    ("rate", "told"),
+    [
+        (0.003, "a later run of its seed differs in learning_rate, "),
+        (1.0, "a later run has the same settings"),
+    ],
+)
+def test_a_run_that_is_left_out_is_compared_with_the_one_that_counts(tmp_path, rate, told):
+    for day, value in ((1, 1), (2, rate)):
+        folder = write_run(tmp_path / str(day), make_record("LR", settings={}, date=f"2026-11-0{day}"))
+        (folder / "config.yaml").write_text(yaml.safe_dump({"learning_rate": value}))
+    (table,) = tables_of(read_runs([tmp_path / "1", tmp_path / "2"]))
+    (note,) = table.notes
+    assert note.startswith(f"1 is left out: {told}")
+
+
 def test_a_row_alone_keeps_its_whole_name():
     assert lines_of(make_record("LR", settings={"epochs": 2}))[-1][0] == "LR epochs=2"
 

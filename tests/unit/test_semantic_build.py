@@ -292,6 +292,16 @@ def test_a_folder_without_a_model_names_the_choices(tmp_path):
         SentenceEncoder(str(tmp_path)).encode(["text"])
 
 
+def test_a_class_that_a_folder_names_is_not_imported(tmp_path):
+    """Versions of sentence-transformers before 6 would run the file."""
+    (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'was_run')!r}, 'w')")
+    (tmp_path / "modules.json").write_text('[{"idx": 0, "name": "0", "path": "", "type": "own.Encoder"}]')
+    (tmp_path / "config_sentence_transformers.json").write_text('{"model_type": "SentenceTransformer"}')
+    with pytest.raises(UserError, match=r"cannot be loaded \(.*own.Encoder.*\): give a folder"):
+        SentenceEncoder(str(tmp_path)).encode(["text"])
+    assert not (tmp_path / "was_run").exists()
+
+
 def test_an_encoder_that_cannot_be_downloaded_names_the_choices(monkeypatch):
     import huggingface_hub
 

@@ -228,12 +228,13 @@ class InterestFlowGenerator(nn.Module):
         return terms
 
     def reset_sequence_parameters(self) -> None:
-        """Start the encoder and decoder afresh; keep and freeze E_I, E_S, W_t and the click logit.
+        """Start the encoder and decoder afresh; keep and freeze E_I, E_S, W_t, tau and the click logit.
 
         For cross-fitting: generators that share what flows are measured by predict them in one space.
         """
         events = self.moveline.events
-        measures = [events.item, events.scene, self.moveline.target, *filter(None, [self.click])]
+        measures = [events.item, events.scene, self.moveline.target, self.contrast]
+        measures += [] if self.click is None else [self.click]
         kept = {part for module in measures for part in module.modules()}
         for module in self.modules():
             if module in kept:

@@ -100,6 +100,11 @@ class AMEN(CTRModel):
                 raise UserError(
                     f"tsp_mode {self.tsp_mode} needs one of use_scene_space, use_item_space and use_nif."
                 )
+            if self.use_nif and config["generator_cross_fit"] == "kfold":
+                raise UserError(
+                    f"tsp_mode {self.tsp_mode} compares flows of one generator, generator_cross_fit: kfold "
+                    "has several: use tsp_mode logit or none."
+                )
             self.moveline_score = nn.Linear(n_branches * width, 1, bias=False)
         self.apply(initialize)
         if self.item_vectors is not None:

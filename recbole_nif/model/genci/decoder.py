@@ -79,17 +79,17 @@ class SharedDecoder(nn.Module):
     def forward(self, inputs: Tensor, source: Source) -> Tensor:
         """Teacher forcing: inputs [N, T, d], position t sees 0..t of its own row -> [N, T, d]."""
         n_rows, n_steps, _ = inputs.shape
-        missing = -n_rows % ROWS_PER_ATTENTION
-        x = self.stack.dropout(F.pad(inputs, (0, 0, 0, 0, 0, missing)))  # [N', T, d]
+        more = (0, 0, 0, 0, 0, -n_rows % ROWS_PER_ATTENTION)  # rows, so that all attend in full numbers
+        x = self.stack.dropout(inputs)  # [N, T, d]
         past = torch.ones(n_steps, n_steps, dtype=torch.bool, device=x.device).tril()
         own = block_diagonal(past, ROWS_PER_ATTENTION)
         bias = relative_bias(self.stack, n_steps).repeat(1, *[ROWS_PER_ATTENTION] * 2).unsqueeze(0)
         for block, memory in zip(self.stack.block, source.memory, strict=True):
             # one attention of block-diagonal form is several times faster than one over T steps per row
-            together = x.unflatten(0, (-1, ROWS_PER_ATTENTION)).flatten(1, 2)
-            x = self_attention(self.stack, block, together, own, bias).view(x.shape)
-            x = self._read_and_feed(block, x, memory, source)
-        return finish(self.stack, x)[:n_rows]
+            together = F.pad(x, more).unflatten(0, (-1, ROWS_PER_ATTENTION)).flatten(1, 2)
+            x = self_attention(self.stack, block, together, own, bias).unflatten(1, (-1, n_steps))
+            x = self._read_and_feed(block, x.flatten(0, 1)[:n_rows], memory, source)
+        return finish(self.stack, x)
 
     def step(self, x: Tensor, source: Source, cache: Cache | None) -> tuple[Tensor, Cache]:
         """The next token of W sequences of each row: x [N, W, d] -> [N, W, d], cache."""
@@ -122,12 +122,11 @@ class SharedDecoder(nn.Module):
         )
 
     def _read_and_feed(self, block: nn.Module, x: Tensor, memory: Tensor, source: Source) -> Tensor:
-        """Cross-attention and feed-forward layer of a block for Q places a row; x: [>= N, Q, d]."""
+        """Cross-attention and feed-forward layer of a block for Q places a row; x: [N, Q, d]."""
         cross, attention, groups = block.layer[1], block.layer[1].EncDecAttention, source.groups
-        n_rows, n_places = len(groups.place), x.shape[1]
-        queries = groups.spread(attention.q(cross.layer_norm(x[:n_rows]))).flatten(1, 2)  # [G, RQ, ...]
+        n_places = x.shape[1]
+        queries = groups.spread(attention.q(cross.layer_norm(x))).flatten(1, 2)  # [G, RQ, ...]
         visible = source.visible.repeat_interleave(n_places, dim=1).unsqueeze(1)  # [G, 1, RQ, S]
         attended = t5_attend(self.stack, split_heads(attention, queries), *memory.unbind(1), visible)
         attended = groups.collect(merge_heads(attended).unflatten(1, (-1, n_places)))  # [N, Q, ...]
-        attended = F.pad(cross.dropout(attention.o(attended)), (0, 0, 0, 0, 0, len(x) - n_rows))
-        return block.layer[2](x + attended)
+        return block.layer[2](x + cross.dropout(attention.o(attended)))

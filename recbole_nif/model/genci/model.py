@@ -237,7 +237,7 @@ class GenCI(CTRModel):
     def _generate(
         self, encoded: EncodedHistories, source: Source, n_levels: int, n_beams: int | None = None
     ) -> Generated:
-        return generate(
+        found = generate(
             self.decoder,
             self.tokens,
             None if self.trie is None else self.trie.table,
@@ -246,6 +246,8 @@ class GenCI(CTRModel):
             n_levels=n_levels,
             n_beams=n_beams or self.n_beams,
         )
+        torch.clear_autocast_cache()  # before torch 2.10 weights cast without gradient would be used on
+        return found
 
     def _next_token_loss(
         self, batch, histories: Histories, encoded: EncodedHistories, source: Source
