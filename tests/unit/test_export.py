@@ -25,6 +25,7 @@ from recbole_nif.semantic_id.quantizer import QuantizerSettings, quantize
 from recbole_nif.semantic_id.quantizer_file import FittedQuantizer
 from tests.toy import ROWS, save_run, toy_config, write_toy
 from tests.toy_runs import SMALL, toy_run
+from tests.unit.run_doubles import make_record
 
 ITEMS = [*(f"m{number}" for number in range(1, 11)), "unknown"]
 AT = 1000000450
@@ -164,14 +165,10 @@ def test_codes_keep_the_quantizer_that_names_new_items(tmp_path):
 
 def test_the_card_tells_figures_with_their_rows_seed_and_device(tmp_path):
     run = toy_run(tmp_path, "AMEN")
-    record = {
-        "schema": 2, "model": "AMEN", "dataset": "toy", "seed": 7, "settings": {},
-        "split": {"preset": "user_time", "ties": "cut"}, "history": {"ties": "strict", "until": "online"},
-        "rows": {"train": 16, "valid": 2, "test": 3, "users": 3, "items": 10, "clicks_share": 0.5},
-        "test": {"auc": 0.87654, "gauc": None, "logloss": 0.5}, "device": {"name": "A CPU"},
-        "baselines": {"item_rate": {"auc": 0.6, "gauc": 0.6, "logloss": 0.7}},
-        "versions": {"recbole_nif": "0.1.0", "torch": "2.13.0"}, "git_commit": None, "date": "2026-11-22",
-    }  # fmt: skip
+    record = make_record(
+        "AMEN", 0.87654, 7, dataset="toy", git_commit=None, rows={"test": 3, "clicks_share": 0.5},
+        test={"logloss": 0.5},
+    )  # fmt: skip
     (run / "result.json").write_text(json.dumps(record))
     card = (export_run(run, tmp_path / "export") / "README.md").read_text()
     assert "| this model | 0.8765 | undefined | 0.5000 |" in card
