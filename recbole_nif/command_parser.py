@@ -1,6 +1,7 @@
 """The parser of a command's own options; what it does not know belongs to the configuration."""
 
 import argparse
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,9 +32,9 @@ def check_out(out: Path | None) -> None:
     Raises:
         UserError: it is a folder, or lies in none.
     """
-    if out and out.is_dir():
+    if out and os.path.isdir(out):  # which takes names of any length
         raise UserError(f"--out {out} is a folder: name a file in it.")
-    if out and not out.absolute().parent.is_dir():
+    if out and not os.path.isdir(out.absolute().parent):
         raise UserError(f"The folder of --out {out} does not exist: create it.")
 
 

@@ -13,6 +13,9 @@ def test_out_must_be_a_file_in_a_folder_that_exists(tmp_path):
     check_out(tmp_path / "new.json")
     with pytest.raises(UserError, match="is a folder: name a file in it"):
         check_out(tmp_path)
+    check_out(tmp_path / ("n" * 300))  # told when it is written
+    with pytest.raises(UserError, match="File name too long"):
+        write_out(tmp_path / ("n" * 300), {})
     with pytest.raises(UserError, match="does not exist: create it"):
         check_out(tmp_path / "nowhere" / "new.json")
 
