@@ -246,7 +246,7 @@ class GenCI(CTRModel):
             n_levels=n_levels,
             n_beams=n_beams or self.n_beams,
         )
-        torch.clear_autocast_cache()  # before torch 2.10 weights cast without gradient would be used on
+        torch.clear_autocast_cache()  # an older torch would go on with weights cast without gradient
         return found
 
     def _next_token_loss(
