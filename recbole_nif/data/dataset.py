@@ -215,7 +215,8 @@ class CTRDataset(RowReader, Dataset):
         """A checksum of log, training rows and semantic IDs, by which a resumed run knows its data again."""
         log, checksum = self.event_log, 0
         ids = [self.semantic_ids.codes] if self.needs.semantic_ids else []
-        for values in (log.offsets, log.item, log.label, log.timestamp, log.scene, self.train_rows, *ids):
+        item, scene = log.item.int(), log.scene.int()  # whatever bytes they take in the log
+        for values in (log.offsets, item, log.label, log.timestamp, scene, self.train_rows, *ids):
             checksum = zlib.crc32(values.numpy(), checksum)
         return checksum
 

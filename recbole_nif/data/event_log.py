@@ -10,6 +10,7 @@ Guarantee: the window of a row holds only events of the same user that come befo
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -74,19 +75,18 @@ class EventLog:
     """Events sorted by (user, timestamp, item token, file order). All tensors are [N] unless noted.
 
     Build with :meth:`build`. Rows are named by ``row_id``: the number of a sample before any ordering.
+    Ids take as few bytes as the largest one needs: make them int64 before any arithmetic.
     """
 
-    user: Tensor  # int32
-    item: Tensor  # int32
+    user: Tensor  # int16 or int32
+    item: Tensor  # int16 or int32
     timestamp: Tensor  # int64 or float64, exact
     label: Tensor  # int8, NO_LABEL for events that are not samples
     rating: Tensor  # float32
-    scene: Tensor  # int32, scene set
+    scene: Tensor  # int16 or int32, scene set
     behavior: Tensor  # int16
     gap: Tensor  # int8, bucket of the time since the user's previous event
-    row_id: Tensor  # int32, NO_ROW for events that are not samples
     tie_begin: Tensor  # int32, first position of the event's group of simultaneous events
-    tie_end: Tensor  # int32, one past its last
     offsets: Tensor  # [users + 1] int64, where each user's events begin
     position: Tensor  # [rows] int32, log position of each row
     clicks: EventIndex
@@ -119,8 +119,7 @@ class EventLog:
         first_of_user[1:] = user[1:] != user[:-1]
         first_of_tie = first_of_user.copy()
         first_of_tie[1:] |= time[1:] != time[:-1]
-        tie_starts = np.append(np.flatnonzero(first_of_tie), n)
-        group = np.cumsum(first_of_tie) - 1
+        tie_starts = np.flatnonzero(first_of_tie)
         elapsed = np.zeros(n)
         elapsed[1:] = time[1:] - time[:-1]
         gap = gap_bucket(torch.from_numpy(elapsed))
@@ -131,17 +130,15 @@ class EventLog:
         position[row_id[is_row]] = np.flatnonzero(is_row)
         label = events.label[order]
         return cls(
-            user=_int32(user),
-            item=_int32(events.item[order]),
+            user=_ids(user),
+            item=_ids(events.item[order]),
             timestamp=torch.from_numpy(np.ascontiguousarray(time)),
             label=torch.from_numpy(label.astype(np.int8)),
             rating=torch.from_numpy(events.rating[order].astype(np.float32)),
-            scene=_int32(events.scene[order]),
+            scene=_ids(events.scene[order]),
             behavior=torch.from_numpy(events.behavior[order].astype(np.int16)),
             gap=gap.to(torch.int8),
-            row_id=_int32(row_id),
-            tie_begin=_int32(tie_starts[group]),
-            tie_end=_int32(tie_starts[group + 1]),
+            tie_begin=_int32(tie_starts[np.cumsum(first_of_tie) - 1]),
             offsets=torch.from_numpy(np.searchsorted(user, np.arange(n_users + 1)).astype(np.int64)),
             position=torch.from_numpy(position),
             clicks=EventIndex.of(label == 1),
@@ -151,6 +148,19 @@ class EventLog:
 
     def __len__(self) -> int:
         return len(self.item)
+
+    @cached_property
+    def row_id(self) -> Tensor:
+        """The row of each event, int32 [N], NO_ROW for events that are not samples; made when first asked."""
+        row = torch.full((len(self),), NO_ROW, dtype=torch.int32)
+        row[self.position.long()] = torch.arange(len(self.position), dtype=torch.int32)
+        return row
+
+    @cached_property
+    def tie_end(self) -> Tensor:
+        """One past the last of each event's simultaneous events, int32 [N]; made when first asked."""
+        _, size = self.tie_begin.unique_consecutive(return_counts=True)
+        return torch.repeat_interleave(size.cumsum(0).int(), size)
 
     def freeze_after(self, train_rows: Tensor) -> EventLog:
         """A log in which no row sees past its user's last training event (``history_until: train``).
@@ -216,9 +226,9 @@ class EventLog:
         return gap_bucket(elapsed.double()).masked_fill_(end <= begin, GAP_BUCKETS - 1)
 
     def nbytes(self) -> int:
-        """Bytes held by the log's arrays."""
+        """Bytes held by the log's arrays, those included that somebody has asked for."""
         parts = [self, *(index for index in (self.clicks, self.samples) if index is not None)]
-        values = [getattr(part, field.name) for part in parts for field in fields(part)]
+        values = [value for part in parts for value in vars(part).values()]
         return sum(value.nbytes for value in values if isinstance(value, Tensor))
 
 
@@ -251,6 +261,12 @@ def gather_runs(values: Tensor, start: Tensor, count: Tensor, length: int) -> Te
     if bool(shift.any()):
         rows = rows.gather(1, (steps + shift[:, None]).clamp(max=length - 1))
     return rows.mul_(steps < count[:, None]).long()
+
+
+def _ids(values: np.ndarray) -> Tensor:
+    """Ids in as few bytes as they need; an index of less than four is refused by torch, so none wraps."""
+    small = values.max(initial=0) <= np.iinfo(np.int16).max
+    return torch.from_numpy(values.astype(np.int16 if small else np.int32))
 
 
 def _int32(values: np.ndarray) -> Tensor:

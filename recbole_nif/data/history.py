@@ -43,7 +43,7 @@ class HistoryReader:
         member = slice(None) if index is None else index.positions.long()
         columns = {self.item_list: self.log.item[member].contiguous()}
         if self.needs.history_labels:
-            columns[self.label_list] = self.log.label[member].int() + 1
+            columns[self.label_list] = self.log.label[member] + 1  # int8
         if self.needs.history_scenes:
             columns[self.scene_list] = self.log.scene[member].contiguous()
         if self.needs.negatives:  # one uniform negative per event, as RecBole's DIENDataset draws them

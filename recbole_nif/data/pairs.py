@@ -61,7 +61,7 @@ class PairSampler:
             """Opposite-label rows before log positions ``at``, per row."""
             return np.where(clicked, before[0][at], before[1][at])
 
-        user = log.user.numpy()[position]
+        user = log.user.numpy()[position].astype(np.int64)
         begin, end = (log.offsets.numpy()[user + shift] for shift in (0, 1))
         low, high = count(begin), count(end)  # the user's opposite-label rows
         tie_low, tie_high = count(log.tie_begin.numpy()[position]), count(log.tie_end.numpy()[position])
@@ -85,7 +85,7 @@ class PairSampler:
     @staticmethod
     def _within(log: EventLog, position, window: float, count, begin, end) -> tuple[np.ndarray, np.ndarray]:
         """Opposite-label rows at most ``window`` seconds away, as a range per row."""
-        user, time = log.user.numpy(), log.timestamp.numpy()
+        user, time = log.user.numpy().astype(np.int64), log.timestamp.numpy()
         span = float(time.max() - time.min()) + 2 * window + 1
         key = user * span + (time - time.min())  # increasing along the log
         own = key[position]

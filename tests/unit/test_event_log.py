@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from recbole_nif.data.event_log import gap_bucket, gather_runs
+from recbole_nif.data.pairs import PairSampler
 from tests.logs import make_log
 
 # One user, by time: row 2 (t 10), rows 0 and 3 (t 20; items 5 and 4), row 1 (t 21), row 4 (t 90).
@@ -76,6 +77,22 @@ def test_the_log_is_immutable():
     log = make_log(**LOG)
     with pytest.raises(AttributeError):
         log.strict = False
+
+
+@pytest.mark.parametrize(("largest", "dtype"), [(2**15 - 1, torch.int16), (2**15, torch.int32)])
+def test_ids_take_two_bytes_until_the_largest_needs_four(largest, dtype):
+    log = make_log(user=[1, 1], item=[largest, 2], timestamp=[1, 2], label=[1, 0])
+    assert log.item.dtype == dtype
+    assert log.item.tolist() == [largest, 2]
+
+
+def test_the_last_user_that_two_bytes_can_name_has_pairs_like_any_other():
+    user = 2**15 - 1
+    log = make_log(user=[1, user, user], item=[1, 2, 3], timestamp=[1, 1, 2], label=[1, 1, 0])
+    assert log.user.dtype == torch.int16
+    for window in (None, 10):
+        partner = PairSampler(log, torch.arange(3), ratio=1.0, window=window).draw(0)
+        assert partner.tolist() == [-1, 2, 1]
 
 
 @pytest.mark.parametrize(("seconds", "bucket"), [(0, 0), (59, 0), (60, 1), (179, 1), (180, 2), (10**9, 15)])
