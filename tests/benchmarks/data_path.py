@@ -2,8 +2,8 @@
 
 python -m tests.benchmarks.data_path [--dataset=ml-1m] [--out=FILE.json]
 
-Targets: at least 20x less history memory, a build in a third of the time and 10x the rows per second (complete
-batches of a DIN: row features, history of 50, mask or length; batch 4096).
+Targets: at least 20x less history memory, a build in a third of the time and 10x the rows per second
+(complete batches of a DIN: row features, history of 50, mask or length; batch 4096).
 """
 
 from __future__ import annotations

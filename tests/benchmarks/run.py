@@ -2,8 +2,9 @@
 
 python -m tests.benchmarks.run [--dataset=ml-1m] [--only=din,amen] [--out=FILE.json] [--compare=OLD.json]
 
-Writes every table as JSON to FILE.json and as markdown beside it. ``--compare`` lists what is slower than in
-an earlier FILE.json by more than a tenth. Nothing else should run on the machine meanwhile.
+Writes every table as JSON to FILE.json and as markdown beside it, each as soon as it is there; a benchmark
+that fails is named, leaves the others alone and makes the exit code 1. ``--compare`` lists what is slower
+than in an earlier FILE.json by more than a tenth. Nothing else should run on the machine meanwhile.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.benchmarks.timing import machine, markdown
+from tests.benchmarks.timing import described, machine, markdown
 
 BENCHMARKS = ("data_path", "din", "dien", "amen", "genci", "scoring", "latency", "floor", "profiles")
 NOISE = 0.1  # by what share a figure must be worse to be named
@@ -101,24 +102,44 @@ def slower(new: dict[str, dict], old: dict[str, dict]) -> list[list]:
     return sorted(rows, key=lambda row: -row[-1])
 
 
+def summary_of(tables: dict[str, dict], old: Path | None) -> str:
+    """The targets, and what is slower than in the file ``old``, as markdown."""
+    summary = markdown("Targets", ["what", "at least", "measured", ""], verdicts(tables))
+    if old:
+        header = ["benchmark", "row", "figure", "before", "now", "times worse"]
+        worse = slower(tables, json.loads(old.read_text())["tables"])
+        summary += markdown(f"Slower than in {old.name}", header, worse)
+    return summary
+
+
+def write(out: Path, tables: dict[str, dict], summary: str) -> None:
+    """All tables as JSON to ``out`` and as markdown beside it, the machine and the summary first."""
+    facts = machine()
+    out.write_text(json.dumps({"machine": facts, "tables": tables}, indent=1) + "\n")
+    sections = [markdown(table["title"], table["header"], table["rows"]) for table in tables.values()]
+    out.with_suffix(".md").write_text("".join([described(facts), "\n", summary, *sections]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", default="ml-1m")
-    parser.add_argument("--only", default=",".join(BENCHMARKS))
+    parser.add_argument("--only", default=",".join(BENCHMARKS), help=f"some of {', '.join(BENCHMARKS)}")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--compare", type=Path)
     options = parser.parse_args()
-    tables = {name: table_of(name, options.dataset) for name in options.only.split(",")}
-    sections = [markdown(table["title"], table["header"], table["rows"]) for table in tables.values()]
-    summary = markdown("Targets", ["what", "at least", "measured", ""], verdicts(tables))
-    if options.compare:
-        old = json.loads(options.compare.read_text())["tables"]
-        header = ["benchmark", "row", "figure", "before", "now", "times worse"]
-        summary += markdown(f"Slower than in {options.compare.name}", header, slower(tables, old))
-    print(summary)
-    if options.out:
-        options.out.write_text(json.dumps({"machine": machine(), "tables": tables}, indent=1) + "\n")
-        options.out.with_suffix(".md").write_text("".join([summary, *sections]))
+    tables: dict[str, dict] = {}
+    chosen = options.only.split(",")
+    if unknown := set(chosen) - set(BENCHMARKS):
+        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}: use {', '.join(BENCHMARKS)}")
+    for name in chosen:
+        try:
+            tables[name] = table_of(name, options.dataset)
+        except subprocess.CalledProcessError as failure:
+            print(f"The benchmark {name} failed with exit code {failure.returncode}.", file=sys.stderr)
+        if options.out:
+            write(options.out, tables, summary_of(tables, options.compare))
+    print(summary_of(tables, options.compare))
+    sys.exit(len(tables) < len(chosen))
 
 
 if __name__ == "__main__":

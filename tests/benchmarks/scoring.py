@@ -2,9 +2,10 @@
 
 python -m tests.benchmarks.scoring [--dataset=ml-1m] [--rows=16384] [--repeats=5] [--out=FILE.json]
 
-One process, every side the first rows of the test split in batches of 4096, in turn. The models have new weights, on
-which the time does not depend, and have never seen a training batch; a loader is made anew for every pass.
-So whatever is shared between rows is found within the pass. Target: GenCI takes no longer than NIFDIEN.
+One process, every side the first rows of the test split in batches of 4096, in turn. The models have new
+weights, on which the time does not depend, and have never seen a training batch; a loader is made anew for
+every pass. So whatever is shared between rows is found within the pass.
+Target: GenCI takes no longer than NIFDIEN.
 """
 
 from __future__ import annotations

@@ -40,11 +40,16 @@ def machine() -> dict:
     }
 
 
+def described(facts: dict) -> str:
+    """``machine()`` in a line."""
+    return f"{facts['cpu']}, {facts['threads']} threads, torch {facts['torch']}, Python {facts['python']}"
+
+
 def publish(title: str, header: list[str], rows: list[list], out: str | None) -> None:
     """Prints a markdown table and writes the same as JSON to ``out`` when it is given."""
     facts = machine()
     print(markdown(title, header, rows))
-    print(f"{facts['cpu']}, {facts['threads']} threads, torch {facts['torch']}, Python {facts['python']}")
+    print(described(facts))
     if out:
         table = {"title": title, "machine": facts, "header": header, "rows": rows}
         Path(out).write_text(json.dumps(table, indent=2) + "\n")

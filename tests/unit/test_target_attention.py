@@ -113,6 +113,17 @@ def test_targets_read_histories_by_number_as_they_read_copies_of_them(softmax):
     assert torch.allclose(one, unit(target, history[[0] * 4], MASK[[0] * 4]), atol=1e-6)
 
 
+@pytest.mark.parametrize("activation", ["dice", "sigmoid"])
+@pytest.mark.parametrize("softmax", [False, True])
+def test_targets_that_share_one_history_read_it_as_they_read_copies_of_it(softmax, activation, monkeypatch):
+    unit = TargetAttention(DIM, [5, 3], softmax=softmax, activation=activation).eval()
+    target, history = inputs()
+    history, mask, rows = history[1:2], MASK[1:2], torch.zeros(4, dtype=torch.long)
+    expected = unit(target, history.expand(4, -1, -1), mask.expand(4, -1))
+    monkeypatch.setattr(target_attention, "IN_CACHE", 12)  # three targets at a time
+    assert torch.allclose(unit(target, history, mask, rows), expected, atol=1e-6)
+
+
 def test_scoring_in_pieces_that_stay_in_the_cache_equals_one_piece(monkeypatch):
     unit = TargetAttention(DIM, [5, 3], activation="dice").eval()
     target, history = inputs()

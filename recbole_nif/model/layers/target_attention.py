@@ -55,7 +55,7 @@ class TargetAttention(nn.Module):
         With ``rows`` [B] there are S histories, [S, L, D] and [S, L], and target b reads that of ``rows[b]``.
         """
         weights = self.weights(target, history, mask, rows)
-        if rows is not None and not exporting() and len(history) == 1:  # a graph leaves it open
+        if _one_history(history, rows):
             return weights @ history[0]
         own = history if rows is None else history.index_select(0, rows)
         return torch.bmm(weights.unsqueeze(1), own).squeeze(1)
@@ -67,6 +67,8 @@ class TargetAttention(nn.Module):
 
     def scores(self, target: Tensor, history: Tensor, mask: Tensor, rows: Tensor | None = None) -> Tensor:
         """The unit's output a_j [B, L]; shapes as in ``forward``. Arbitrary where ``mask`` is False."""
+        if _one_history(history, rows) and not self.training:
+            return self._scores_of_one(target, history[0])
         length, mask = history.shape[1], _of_rows(mask, rows)
         positions, counted = positions_of(mask)
         row = positions // length  # [P], of each position
@@ -91,6 +93,29 @@ class TargetAttention(nn.Module):
         else:
             scores = unit(keys, row, counted)
         return scores.new_zeros(mask.numel()).index_copy(0, positions, scores).view(mask.shape)
+
+    def _scores_of_one(self, target: Tensor, history: Tensor) -> Tensor:
+        """``scores`` of one ``history`` [L, D], [B, L]: a weight for every item, and no row is gathered.
+
+        W_p (q * k_j) = (W_p diag(k_j)) q, and what the items themselves say is the same for all targets.
+        """
+        for_target, for_history, for_product = self.first.weight.t().split(self.dim)  # [D, H] each
+        offset = torch.addmm(self.first.bias, target, for_target).unsqueeze(1)  # [B, 1, H]
+        of_item = (history @ for_history).flatten()  # [LH]
+        weight = torch.einsum("ld,dh->dlh", history, for_product).flatten(1)  # [D, LH]
+        shape = (-1, len(history), for_target.shape[1])
+        scores = []
+        for part, said in zip(
+            *(x.split(max(1, IN_CACHE // len(history))) for x in (target, offset)), strict=True
+        ):
+            hidden = torch.addmm(of_item, part, weight).view(shape).add_(said)
+            scores.append(self.rest(self.activation(hidden)).squeeze(-1))
+        return torch.cat(scores)
+
+
+def _one_history(history: Tensor, rows: Tensor | None) -> bool:
+    """Whether all targets read the same history; a graph leaves it open."""
+    return rows is not None and not exporting() and len(history) == 1
 
 
 def _of_rows(mask: Tensor, rows: Tensor | None) -> Tensor:
