@@ -1,5 +1,6 @@
 """The command line: ``recbole-nif`` and ``run_recbole_nif.py``."""
 
+import errno
 import importlib
 import os
 import sys
@@ -70,6 +71,7 @@ COMMANDS = {  # name -> module with ``main(argv) -> exit code``
 }
 
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 PIPE_CLOSED = 141  # as a shell reports a program that SIGPIPE has ended
 
 
@@ -93,11 +95,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output, such as head, has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes nowhere
+        _drop_output()
         return PIPE_CLOSED
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        _drop_output()
+        place = error.filename or "the output"
+        print(f"error: {place} cannot be written ({error.strerror}): free some space.", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as interrupt:
         print(str(interrupt) or "Interrupted before the run began.", file=sys.stderr)
         return 130
+
+
+def _drop_output() -> None:
+    """What is left in the buffer of the standard output goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(argv: list[str]) -> int:

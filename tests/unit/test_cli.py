@@ -115,3 +115,13 @@ def test_a_reader_that_has_read_enough_ends_the_program_without_a_traceback():
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, cwd=ROOT)
     os.close(writer)
     assert (done.returncode, done.stderr) == (cli.PIPE_CLOSED, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_output_that_finds_no_space_is_one_sentence_and_exit_code_2():
+    command = [sys.executable, "-W", "ignore", "-m", "recbole_nif.cli", "--help"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, cwd=ROOT)
+    assert done.returncode == 2
+    told = b"error: the output cannot be written (No space left on device): free some space.\n"
+    assert done.stderr == told

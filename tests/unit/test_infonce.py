@@ -161,4 +161,4 @@ def test_owned_equals_a_comparison_of_all_pairs(seed):
     generator = torch.Generator().manual_seed(seed)
     positives = torch.randint(0, 6, (3, 4), generator=generator)
     items = torch.randint(1, 6, (5,), generator=generator)
-    assert torch.equal(owned(positives, items, 6), (positives.unsqueeze(1) == items.unsqueeze(1)).any(-1))
+    assert torch.equal(owned(positives, items), (positives.unsqueeze(1) == items.unsqueeze(1)).any(-1))

@@ -154,7 +154,7 @@ class FlowInfoNCE(nn.Module):
             queries.flatten(0, 1),
             negatives.float(),
             -self.log_count[negative_items],
-            owned(positives, negative_items, self.n_items),
+            owned(positives, negative_items),
             group.repeat_interleave(n_slots),
             weight.flatten(),
         )
@@ -196,8 +196,12 @@ class FlowClicks(nn.Module):
         return losses / mask.sum().clamp_min(1)
 
 
-def owned(positives: Tensor, items: Tensor, n_items: int) -> Tensor:
+def owned(positives: Tensor, items: Tensor) -> Tensor:
     """Which ``items`` [M] (ids > 0) occur in each row of ``positives`` [U, P] (0 = none) -> [U, M] bool."""
-    # One key per (row, item) finds all rows' hits by a single sort, whatever the size of the catalogue.
-    row = torch.arange(len(positives), device=positives.device).unsqueeze(1) * n_items
-    return torch.isin(row + items, row + positives)
+    ordered = items.sort().values
+    place = torch.searchsorted(ordered, positives)  # of the first item that is not less
+    none = ordered[place.clamp(max=len(items) - 1)] != positives
+    place = place.masked_fill(none, len(items))
+    hit = torch.zeros(len(positives), len(items) + 1, dtype=torch.bool, device=items.device)
+    hit.scatter_(1, place, torch.ones_like(place, dtype=torch.bool))
+    return hit[:, torch.searchsorted(ordered, items)]
