@@ -73,7 +73,8 @@ class CTRDataLoader:
 
     def windows(self, **options) -> MovelineWindows:
         """Stage 1's batches over the moveline of the training split; see :class:`MovelineWindows`."""
-        return MovelineWindows(self._dataset, seed=self.config["seed"], **options)
+        share = {"rank": self.rank, "world_size": self.world_size}
+        return MovelineWindows(self._dataset, seed=self.config["seed"], **share, **options)
 
     def __iter__(self):
         workers = self.config["worker"] or 0

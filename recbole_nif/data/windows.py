@@ -21,6 +21,9 @@ from recbole_nif.errors import UserError
 class MovelineWindows:
     """Batches of windows; an epoch is every eligible cut once, in an order given by (seed, epoch).
 
+    Of several processes each has its share of the batches, all equally many: at most ``world_size - 1`` of an
+    epoch's last batches are left out.
+
     A cut is eligible if it has a past event, a future clicked row of the training split and, with
     ``cuts: boundaries``, does not divide a group of simultaneous events (a row never sees such a cut
     under ``history_ties: strict``).
@@ -36,6 +39,7 @@ class MovelineWindows:
         exposures: M, the user's next training rows after the cut, clicked or not.
         user_mask: bool [users], whose windows to take; None for all.
         seed: of the order.
+        rank, world_size: this process and how many there are.
     """
 
     def __init__(
@@ -51,6 +55,8 @@ class MovelineWindows:
         exposures: int = 0,
         user_mask: Tensor | None = None,
         seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
     ):
         if not 0 < stride <= length:
             raise UserError(
@@ -61,6 +67,7 @@ class MovelineWindows:
         self.log = log = dataset.event_log
         self.length, self.stride, self.flow_len = length, stride, flow_len
         self.batch_size, self.seed = batch_size, seed
+        self.rank, self.world_size = rank, world_size
         self.hard_negatives, self.exposures = hard_negatives, exposures
         self.epoch, self.first_batch = 0, 0
         in_training = np.zeros(len(log), dtype=bool)
@@ -118,13 +125,14 @@ class MovelineWindows:
         self.epoch, self.first_batch = epoch, first_batch
 
     def __len__(self) -> int:
-        return -(-len(self.start) // self.batch_size)
+        return -(-len(self.start) // self.batch_size) // self.world_size
 
     def __iter__(self):
         order = torch.from_numpy(
             np.random.default_rng([self.seed, self.epoch, 2]).permutation(len(self.start))
         )
-        return (self.read(windows) for windows in order.split(self.batch_size)[self.first_batch :])
+        mine = order.split(self.batch_size)[self.rank :: self.world_size]
+        return (self.read(windows) for windows in mine[self.first_batch : len(self)])
 
     def read(self, windows: Tensor) -> Interaction:
         """The batch of windows by number, [U]; fields as in ``data/fields.py``."""

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
-from itertools import islice
 
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
@@ -56,7 +55,6 @@ class GeneratorPretrainStage(Stage):
         self.settings = pretrain_settings(config)
         if epochs is not None:
             self.settings = replace(self.settings, epochs=epochs)
-        self.rank, self.world_size = train_data.rank, train_data.world_size
         self.windows = train_data.windows(
             length=train_data.dataset.history.window_length,
             stride=train_data.dataset.history.stride,
@@ -64,7 +62,7 @@ class GeneratorPretrainStage(Stage):
             cuts=config["pretrain_cuts"] or "boundaries",
             hard_negatives=config["nce_hard_negatives"] or 0,
             exposures=config["click_horizon"] if config["lambda_click"] else 0,
-            batch_size=max(1, (config["pretrain_batch_size"] or 128) // self.world_size),
+            batch_size=max(1, (config["pretrain_batch_size"] or 128) // train_data.world_size),
             user_mask=users,
         )
         if self.windows.n_cuts == 0:
@@ -77,15 +75,14 @@ class GeneratorPretrainStage(Stage):
             self.probe = FlowProbe(config, train_data.dataset, valid_data.dataset)
 
     def __len__(self) -> int:
-        return len(self.windows) // self.world_size
+        return len(self.windows)
 
     def rows(self) -> int:
         return self.windows.n_cuts
 
     def batches(self, epoch: int, first: int = 0) -> Iterable[Interaction]:
-        self.windows.set_epoch(epoch, first * self.world_size)
-        # every process takes its share of the batches and the same number of steps
-        return islice(self.windows, self.rank, (len(self) - first) * self.world_size, self.world_size)
+        self.windows.set_epoch(epoch, first)
+        return self.windows
 
     def loss_terms(self, batch: Interaction) -> dict[str, Tensor]:
         return self.module.loss_terms(batch)

@@ -28,7 +28,7 @@ def _work(rank: int, folder: str) -> None:
     windows = train.windows(length=4, stride=2, flow_len=2, batch_size=3)
     batches = list(windows)
     assert len(batches) == len(windows)
-    cuts = [int(batch["cut_mask"].sum()) for batch in batches if batch is not None]
+    cuts = [int(batch["cut_mask"].sum()) for batch in batches]
     trained = [samples(batch).numpy() for batch in train]
     assert len(trained) == len(train)
     scored = score_rows(ScoresById(), test, config)

@@ -120,6 +120,20 @@ def test_the_order_depends_on_the_epoch_and_the_seed_only():
     assert [b[fields.MOVELINE_START].tolist() for b in one] != starts[0]
 
 
+def test_processes_read_different_windows_in_equally_many_steps():
+    alone = windows(make_log(**LOG), range(9), length=2, stride=1, batch_size=1)
+    parts = [
+        windows(make_log(**LOG), range(9), length=2, stride=1, batch_size=1, rank=rank, world_size=2)
+        for rank in (0, 1)
+    ]
+    starts = [[int(batch[fields.MOVELINE_START]) for batch in found] for found in (alone, *parts)]
+    assert len(alone) == 7
+    assert [len(part) for part in parts] == [3, 3]
+    assert starts[1:] == [starts[0][0:6:2], starts[0][1:6:2]]  # the seventh batch is one too many
+    parts[1].set_epoch(0, 2)
+    assert [int(batch[fields.MOVELINE_START]) for batch in parts[1]] == starts[2][2:]
+
+
 @pytest.mark.parametrize(
     ("options", "word"), [({"stride": 5}, "moveline_stride"), ({"cuts": "some"}, "pretrain_cuts")]
 )

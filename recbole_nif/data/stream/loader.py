@@ -136,7 +136,6 @@ class StreamWindows:
     """Stage 1's windows of a streamed log, as :class:`MovelineWindows` of one in memory.
 
     How many windows and cuts a shard has is counted in one pass over all shards, shared by the processes.
-    Iteration has one place per batch and process, as the stage expects; those of other processes are None.
 
     Attributes:
         n_cuts: in all shards.
@@ -164,16 +163,14 @@ class StreamWindows:
         return -(-sum(self._counts[number] for number in shards) // self.batch_size)
 
     def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
-        """As of ``MovelineWindows``; ``first_batch`` counts the batches of all processes."""
-        self.loader.set_epoch(epoch, first_batch // self.loader.world_size)
+        """As of ``MovelineWindows``."""
+        self.loader.set_epoch(epoch, first_batch)
 
     def __len__(self) -> int:
-        return self.loader.steps(self._batches_of) * self.loader.world_size
+        return self.loader.steps(self._batches_of)
 
-    def __iter__(self) -> Iterator[Interaction | None]:
-        world, rank = self.loader.world_size, self.loader.rank
-        for batch in self.loader.iterate(self._batches_of, self._read):
-            yield from (batch if place == rank else None for place in range(world))
+    def __iter__(self) -> Iterator[Interaction]:
+        return self.loader.iterate(self._batches_of, self._read)
 
     def _read(self, view: StreamedChunk, first_batch: int) -> Iterator[Interaction]:
         windows = self._windows(view)
