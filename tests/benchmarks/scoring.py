@@ -1,6 +1,6 @@
-"""How long the test rows take: GenCI beside NIFDIN, NIFDIEN and RecBole's AutoInt, loader included, fp32.
+"""How long test rows take: GenCI beside NIFDIN, NIFDIEN and RecBole's models, loader included, fp32.
 
-python -m tests.benchmarks.scoring [--dataset=ml-1m] [--rows=16384] [--repeats=5] [--out=FILE.json]
+python -m tests.benchmarks.scoring [--dataset=ml-1m] [--rows=8192] [--repeats=5] [--out=FILE.json]
 
 One process, every side the first rows of the test split in batches of 4096, in turn. The models have new
 weights, on which the time does not depend, and have never seen a training batch; a loader is made anew for
@@ -28,6 +28,9 @@ SIDES = {
     "NIFDIN": ("NIFDIN", {}),
     "NIFDIEN": ("NIFDIEN", {}),
     "AutoInt": ("AutoInt", {}),
+    "recbole.DIN": ("recbole.DIN", {}),
+    "recbole.DIEN": ("recbole.DIEN", {}),
+    "AMEN": ("AMEN", {}),
     "GenCI (default)": ("GenCI", IDS),
     "GenCI, tokens, window (the paper)": ("GenCI", {**IDS, **PAPER}),
 }
@@ -40,6 +43,8 @@ def scorer_of(model_name: str, dataset: str, n_rows: int, **overrides) -> Callab
     train, _, test = CTRDataset(config).build()
     test = test.copy(test.inter_feat[:n_rows])
     model = config.model_class(config, train)
+    if model_name == "AMEN":
+        model.start_finetune()
 
     def work() -> int:
         return len(score_rows(model, CTRDataLoader(config, test, "test"), config).score)
@@ -50,7 +55,7 @@ def scorer_of(model_name: str, dataset: str, n_rows: int, **overrides) -> Callab
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", default="ml-1m")
-    parser.add_argument("--rows", type=int, default=4 * 4096)
+    parser.add_argument("--rows", type=int, default=2 * 4096)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out")
     options = parser.parse_args()
