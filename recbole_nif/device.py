@@ -8,10 +8,13 @@ from recbole.data.interaction import Interaction
 
 
 def to_device(batch: Interaction, device: torch.device) -> Interaction:
-    """``batch`` with every field on ``device``, copied asynchronously where the memory is pinned."""
+    """``batch`` with every field on ``device``; to a CUDA device the copies go on while this process does."""
     if device.type == "cpu":
         return batch
-    return Interaction({name: batch[name].to(device, non_blocking=True) for name in batch})
+    columns = {name: batch[name] for name in batch}
+    if device.type == "cuda":  # pageable memory would be copied while this process waits
+        columns = {name: values.pin_memory() if values.is_cpu else values for name, values in columns.items()}
+    return Interaction({name: values.to(device, non_blocking=True) for name, values in columns.items()})
 
 
 def rng_state(device: torch.device) -> dict[str, torch.Tensor]:
