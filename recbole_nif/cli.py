@@ -100,7 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
-        _drop_output()
+        if error.filename is None:  # it was the output itself
+            _drop_output()
         place = error.filename or "the output"
         print(f"error: {place} cannot be written ({error.strerror}): free some space.", file=sys.stderr)
         return 2
