@@ -270,6 +270,14 @@ def test_rows_of_different_tables_are_not_compared(tmp_path, capsys):
     assert "AMEN and LR were run on different conditions" in capsys.readouterr().err
 
 
+def test_a_row_is_not_compared_with_itself(tmp_path, capsys):
+    runs = [write_run(tmp_path / name, make_record(name)) for name in ("AMEN", "LR")]
+    assert main([*map(str, runs), "--compare", "LR", "LR"]) == 2
+    assert (
+        "--compare takes two rows, 'LR' was given twice; name another: AMEN; LR." in capsys.readouterr().err
+    )
+
+
 # --- the evidence
 
 
