@@ -112,7 +112,7 @@ def _check_labels(tables: Sequence[Table], against: str | None, compare: Sequenc
             hint = did_you_mean(label, every)
             raise UserError(f"No row is called {label!r}{hint} There are: {'; '.join(every)}.")
     for pair in compare:
-        if len({*pair}) == 1:
+        if pair[0] == pair[1]:
             raise UserError(
                 f"--compare takes two rows, {pair[0]!r} was given twice; name another: {'; '.join(every)}."
             )
