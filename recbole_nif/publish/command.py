@@ -9,14 +9,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from recbole_nif.config_keys import did_you_mean
 from recbole_nif.errors import UserError
 from recbole_nif.publish.collect import collect
 from recbole_nif.publish.document import Report
 from recbole_nif.publish.inputs import read_inputs
 from recbole_nif.publish.links import Links
 from recbole_nif.publish.markdown import as_markdown
-from recbole_nif.publish.runs import Table
 from recbole_nif.run_folder import write_text
 
 
@@ -72,7 +70,6 @@ def _publish(options: argparse.Namespace) -> None:
         raise UserError(f"--out {options.out} must end in .md; the page beside it ends in .html.")
     runs, absent = read_inputs(options.runs)
     report = Report.of(runs, absent, options.against, options.compare)
-    _check_labels(report.tables, options.against, options.compare)
     copies = collect(report.tables, options.collect) if options.collect else {}
     if copies:
         print("\n".join(map(str, copies.values())), file=sys.stderr)
@@ -102,22 +99,6 @@ def write_report(report: Report, out: Path, links: Links) -> list[Path]:
         out, f"{text}\nThe same with figures, and every single run: [{page.name}]({links.file(page)}).\n"
     )
     return [out, page]
-
-
-def _check_labels(tables: Sequence[Table], against: str | None, compare: Sequence[tuple[str, str]]) -> None:
-    known = [[row.label for row in table.rows] for table in tables]
-    every = sorted({label for labels in known for label in labels})
-    for label in [*([against] if against else []), *(label for pair in compare for label in pair)]:
-        if label not in every:
-            hint = did_you_mean(label, every)
-            raise UserError(f"No row is called {label!r}{hint} There are: {'; '.join(every)}.")
-    for pair in compare:
-        if pair[0] == pair[1]:
-            raise UserError(
-                f"--compare takes two rows, {pair[0]!r} was given twice; name another: {'; '.join(every)}."
-            )
-        if not any({*pair} <= {*labels} for labels in known):
-            raise UserError(f"{' and '.join(pair)} were run on different conditions: no table has both.")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from recbole_nif.publish.blocks import Block, Grid, Heading, Listing, Picture, Prose, cell
+from recbole_nif.publish.chosen import chosen_pairs
 from recbole_nif.publish.differences import (
     EXPLANATION,
     Compared,
-    Pair,
     compare,
     default_pairs,
     difference_grid,
@@ -52,9 +52,15 @@ class Report:
         Args:
             against: label of a row that all others of its table are compared with.
             pairs: labels of further rows to compare, first minus second.
+
+        Raises:
+            UserError: labels that no row has, or rows that cannot be compared.
         """
         tables = tables_of(runs, absent)
-        compared = [compare([*default_pairs(table), *_chosen(table, against, pairs)]) for table in tables]
+        chosen = chosen_pairs(tables, against, pairs)
+        compared = [
+            compare([*default_pairs(table), *further]) for table, further in zip(tables, chosen, strict=True)
+        ]
         left = [run for run in absent if not any(run.belongs_to(table.record) for table in tables)]
         return cls(tables, compared, left)
 
@@ -91,13 +97,6 @@ class Report:
             f"{place}-{table.record['dataset']}-{table.record['split']['preset']}"
             for place, table in enumerate(self.tables, start=1)
         ]
-
-
-def _chosen(table: Table, against: str | None, pairs: Sequence[tuple[str, str]]) -> list[Pair]:
-    base = table.row(against) if against else None
-    chosen = [(row, base) for row in table.rows if base and row is not base]
-    named = [(table.row(first), table.row(second)) for first, second in pairs]
-    return chosen + [pair for pair in named if all(pair)]
 
 
 def _origin(tables: Sequence[Table]) -> list[Block]:

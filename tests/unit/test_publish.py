@@ -261,6 +261,13 @@ def test_an_unknown_row_is_told_with_the_ones_there_are(tmp_path, capsys):
     assert "No row is called 'AMNE'; did you mean 'AMEN'? There are: AMEN." in capsys.readouterr().err
 
 
+def test_an_unknown_row_is_told_before_anything_is_compared(monkeypatch, capsys, tmp_path):
+    runs = [write_run(tmp_path / str(seed), make_record(seed=seed)) for seed in (1, 2)]
+    monkeypatch.setattr("recbole_nif.publish.document.compare", lambda pairs: pytest.fail("compared"))
+    assert main([*map(str, runs), "--compare", "AMEN", "AMNE"]) == 2
+    assert "No row is called 'AMNE'" in capsys.readouterr().err
+
+
 def test_rows_of_different_tables_are_not_compared(tmp_path, capsys):
     runs = [
         write_run(tmp_path / "a", make_record("AMEN")),
