@@ -77,7 +77,7 @@ class Engine:
     """
 
     def __init__(self, config, module: nn.Module, loss_terms: LossTerms, groups: list[dict]):
-        self.device = config["device"]
+        self.device, self.module = config["device"], module
         self.clip = config["clip_grad_norm"]
         groups = [group for group in groups if group["params"]]
         self.parameters = [parameter for group in groups for parameter in group["params"]]
@@ -94,17 +94,21 @@ class Engine:
         scaled = self.amp and dtype == "float16" and self.device.type == "cuda"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
         self.optimizer = build_optimizer(config["learner"] or "adam", groups)
-        self.average = WeightAverage(self.parameters, config["ema_decay"]) if config["ema_decay"] else None
         self.steps = 0
 
         self._loss_terms = loss_terms
-        if not (config["single_spec"] is None or config["single_spec"]):
+        self.parallel = config["single_spec"] is False
+        if self.parallel:
             self._loss_terms = DistributedDataParallel(
                 _LossModule(module, loss_terms),
                 device_ids=[self.device] if self.device.type == "cuda" else None,
                 find_unused_parameters=True,
             )
+            # all buffers are equal now: constants stay so, and of statistics see ``share_statistics``
+            self._loss_terms.broadcast_buffers = False
         self._plain = self._loss_terms
+        # begins with weights that are the same in all processes by now
+        self.average = WeightAverage(self.parameters, config["ema_decay"]) if config["ema_decay"] else None
         if config["compile"]:
             self._loss_terms = torch.compile(self._plain)
 
@@ -144,6 +148,16 @@ class Engine:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         logger.warning("torch.compile fails here, so training goes on without it: %s", reason)
         return True
+
+    @torch.no_grad()
+    def share_statistics(self) -> None:
+        """Means over the processes of running statistics (batch norm's, Dice's): each saw its own rows."""
+        if not self.parallel:
+            return
+        for value in self.module.state_dict(keep_vars=True).values():
+            if not isinstance(value, nn.Parameter) and value.is_floating_point():
+                torch.distributed.all_reduce(value)
+                value /= torch.distributed.get_world_size()
 
     def averaged(self) -> AbstractContextManager:
         """Within it the module has the weights to be judged and kept: their average with ``ema_decay``."""

@@ -117,6 +117,7 @@ class _Loop:
         """Validates, keeps the weights if they are the best so far, and moves on to the next epoch."""
         stage, settings, report, epoch = self.stage, self.settings, self.report, self.epoch
         losses, metrics, score = self._finite_means(), None, None
+        self.engine.share_statistics()
         if self.validates and (epoch + 1) % min(settings.eval_step, settings.epochs) == 0:
             metrics = self._validate()
             score = _valid_score(metrics, settings.valid_metric)

@@ -77,6 +77,9 @@ def test_two_processes_train_both_stages_into_one_run_and_evaluate_as_one_does(t
         assert again["rows"] == two["rows"]
         for metric in ("auc", "gauc", "logloss"):
             assert again["test"][metric] == pytest.approx(two["test"][metric], abs=1e-7)
+            # both processes validated the weights and statistics that were kept
+            valid = [record["stages"][-1]["valid"][metric] for record in (again, two)]
+            assert valid[0] == pytest.approx(valid[1], abs=1e-7)
     one, both = scores(tmp_path / "of-1"), scores(tmp_path / "of-2")
     assert (one["row_id"] == both["row_id"]).all() and len(set(one["row_id"])) == two["rows"]["test"]
 
