@@ -22,7 +22,7 @@ LIMITS: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         "collision_codes",
         "rqvae_steps", "rqvae_pca_size", "rqvae_code_dim", "head_size", "inner_size", "attention_heads",
         "beam_width", "encoder_layers", "decoder_layers", "history_stride", "cross_rank", "stream_buffer",
-        "stream_eval_shards",
+        "stream_eval_shards", "sparse_adam_rows",
     )),
     ("at least 2", lambda value: value >= 2, ("cross_fit_folds",)),
     ("at least 0", lambda value: value >= 0, (

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import torch
 from recbole.data.interaction import Interaction
@@ -13,6 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 from recbole_nif.device import to_device
 from recbole_nif.errors import UserError
 from recbole_nif.trainer.averaging import WeightAverage
+from recbole_nif.trainer.row_wise import MANY_ROWS, RowWiseAdam
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +26,8 @@ OPTIMIZERS = {
     "sgd": torch.optim.SGD,
     "adagrad": torch.optim.Adagrad,
     "rmsprop": torch.optim.RMSprop,
-    "sparse_adam": torch.optim.SparseAdam,
 }
+ROW_WISE = "sparse_adam"
 AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -40,9 +42,7 @@ def build_optimizer(name: str, groups: list[dict]) -> torch.optim.Optimizer:
     """
     key = str(name).lower()
     if key not in OPTIMIZERS:
-        raise UserError(f"learner is {name!r}: use one of {', '.join(OPTIMIZERS)}.")
-    if key == "sparse_adam":
-        groups = [{k: v for k, v in group.items() if k != "weight_decay"} for group in groups]
+        raise UserError(f"learner is {name!r}: use one of {', '.join([*OPTIMIZERS, ROW_WISE])}.")
     if key in ("adam", "adamw"):
         try:
             return OPTIMIZERS[key](groups, fused=True)
@@ -66,9 +66,9 @@ class _LossModule(nn.Module):
 class Engine:
     """Trains ``module`` on a loss given as named scalar terms.
 
-    Config keys: ``learner``, ``clip_grad_norm`` (arguments of ``clip_grad_norm_``), ``enable_amp`` and
-    ``amp_dtype`` (training only; evaluation stays in full precision), ``compile``, ``ema_decay``,
-    ``single_spec``.
+    Config keys: ``learner``, ``sparse_adam_rows``, ``clip_grad_norm`` (arguments of ``clip_grad_norm_``),
+    ``enable_amp`` and ``amp_dtype`` (training only; evaluation stays in full precision), ``compile``,
+    ``ema_decay``, ``single_spec``.
 
     Args:
         module: what is trained, already on ``config["device"]``.
@@ -78,6 +78,7 @@ class Engine:
 
     def __init__(self, config, module: nn.Module, loss_terms: LossTerms, groups: list[dict]):
         self.device, self.module = config["device"], module
+        self.parallel = config["single_spec"] is False
         self.clip = config["clip_grad_norm"]
         groups = [group for group in groups if group["params"]]
         self.parameters = [parameter for group in groups for parameter in group["params"]]
@@ -93,11 +94,10 @@ class Engine:
         # float16 gradients underflow without scaling; bfloat16 has float32's range
         scaled = self.amp and dtype == "float16" and self.device.type == "cuda"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
-        self.optimizer = build_optimizer(config["learner"] or "adam", groups)
+        self.optimizer = self._optimizer(config, groups)
         self.steps = 0
 
         self._loss_terms = loss_terms
-        self.parallel = config["single_spec"] is False
         if self.parallel:
             self._loss_terms = DistributedDataParallel(
                 _LossModule(module, loss_terms),
@@ -108,9 +108,28 @@ class Engine:
             self._loss_terms.broadcast_buffers = False
         self._plain = self._loss_terms
         # begins with weights that are the same in all processes by now
-        self.average = WeightAverage(self.parameters, config["ema_decay"]) if config["ema_decay"] else None
+        tables = self.optimizer.tables if self.row_wise else []
+        decay = config["ema_decay"]
+        self.average = WeightAverage(self.parameters, decay, tables) if decay else None
         if config["compile"]:
             self._loss_terms = torch.compile(self._plain)
+
+    @property
+    def row_wise(self) -> bool:
+        """Whether large tables are trained by the row."""
+        return isinstance(self.optimizer, RowWiseAdam)
+
+    def _optimizer(self, config, groups: list[dict]) -> torch.optim.Optimizer | RowWiseAdam:
+        name = config["learner"] or "adam"
+        if str(name).lower() != ROW_WISE:
+            return build_optimizer(name, groups)
+        for obstacle in ("clip_grad_norm", "compile"):
+            if config[obstacle]:
+                raise UserError(f"learner: {ROW_WISE} does not go with {obstacle}: leave one of them out.")
+        if self.parallel:
+            raise UserError(f"learner: {ROW_WISE} trains in one process: use learner: adam in several.")
+        many_rows = config["sparse_adam_rows"] or MANY_ROWS
+        return RowWiseAdam(self.module, groups, many_rows, partial(build_optimizer, "adam"))
 
     def step(self, batch: Interaction) -> dict[str, Tensor]:
         """One update on ``batch`` (on any device) -> the detached loss terms, still on the device."""
@@ -125,10 +144,13 @@ class Engine:
         if self.clip:
             self.scaler.unscale_(self.optimizer)
             clip_grad_norm_(self.parameters, **self.clip)
+        rows = self.optimizer.looked_up() if self.row_wise else {}
+        if self.average is not None:
+            self.average.before_step(rows)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average is not None:
-            self.average.update()
+            self.average.update(rows)
         return {name: term.detach() for name, term in terms.items()}
 
     def _gradients(self, batch: Interaction) -> dict[str, Tensor]:
