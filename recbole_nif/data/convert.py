@@ -9,6 +9,8 @@ cached conversion be made anew.
 from __future__ import annotations
 
 import csv
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -64,11 +66,14 @@ def atomic(files: Files, out: AtomicFiles, types: dict[str, str] | None = None) 
     return {}
 
 
-@converter(version=1)
+@converter(version=2)
 def csv_columns(files: Files, out: AtomicFiles, **names: dict[str, str]) -> dict:
-    """Comma separated files; ``names`` says for each suffix which column becomes which ``field:type``."""
+    """Comma separated files; ``names`` says for each suffix which column becomes which ``field:type``.
+
+    Only an empty cell is missing: ``NA`` may be a country and ``None`` a category.
+    """
     for suffix, path in files.items():
-        for chunk in _read_csv(path, dict.fromkeys(names[suffix], str)):
+        for chunk in _read_csv(path, dict.fromkeys(names[suffix], str), keep_default_na=False):
             out.append(suffix, chunk.rename(columns=names[suffix]))
     return {}
 
@@ -258,7 +263,7 @@ def _read_csv(
         options |= {"header": header, "names": names, "chunksize": CHUNK, "encoding": "utf-8"}
         for chunk in pd.read_csv(path, usecols=list(kinds or names), dtype=kinds or str, **options):
             yield chunk[list(kinds or names)]
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, OSError, zlib.error, zipfile.BadZipFile) as error:
         raise UserError(f"{path} cannot be read: {error}. Is it the complete, original file?") from error
 
 

@@ -35,6 +35,7 @@ from recbole_nif.config_parsing import load_yaml
 from recbole_nif.data import download
 from recbole_nif.data.convert import CONVERTERS, AtomicFiles, Files
 from recbole_nif.data.download import Unavailable
+from recbole_nif.data.source_check import check_entry, check_source
 from recbole_nif.errors import UserError
 from recbole_nif.resources import dataset_configs_dir
 
@@ -125,14 +126,19 @@ def _attempts(name: str, source: dict | None) -> list[dict]:
     """The entries of ``try``, each with the keys that all of them share."""
     if source is None:
         return [{"kind": "recbole_download", "dataset": name}] if download.recbole_url(name) else []
+    check_source(name, source)
     shared = {key: source[key] for key in SHARED_KEYS if source.get(key) is not None}
-    attempts = [{**shared, **entry} for entry in source.get("try") or []]
+    given = [
+        {key: value for key, value in entry.items() if value is not None} for entry in source.get("try") or []
+    ]
+    attempts = [shared | entry for entry in given]
     for attempt in attempts:
         kind, convert = attempt.get("kind"), attempt.get("converter", "atomic")
         if kind not in KINDS:
             raise UserError(f"source of {name}: kind {kind!r} is none of {', '.join(KINDS)}.")
         if convert not in CONVERTERS:
             raise UserError(f"source of {name}: converter {convert!r} is none of {', '.join(CONVERTERS)}.")
+        check_entry(name, attempt)
         try:
             inspect.signature(CONVERTERS[convert]).bind(None, None, **attempt.get("options", {}))
         except TypeError as error:
@@ -258,4 +264,7 @@ def _what_to_do(
             wanted = ", ".join(path.name for path in _flat(_raw_files(folder, attempt)))
     tried = f" (tried {'; '.join(failures)})" if failures else ""
     origin = f" from {source['homepage']}" if source and source.get("homepage") else ""
-    return f"The data of {name} is not there{tried}: put {wanted}{origin} into {place.resolve()}."
+    return (
+        f"The data of {name} is not there{tried}: put {wanted}{origin} into {place.resolve()}, or point "
+        "--data_path at the folder around the data."
+    )

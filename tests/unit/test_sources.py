@@ -27,6 +27,8 @@ RAW_RATINGS = {
     "try": [{"kind": "raw", "files": {"ratings": "ratings.csv", "movies": "movies.csv"}}],
 }
 
+COLUMNS = {"converter": "csv_columns", "try": [{"kind": "raw", "files": {"inter": "clicks.csv"}}]}
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -147,7 +149,8 @@ class TestErrors:
         text = str(error.value)
         assert "file:///no/such/file.zip" in text and "raw: no ratings.csv, movies.csv" in text
         assert text.endswith(
-            f"put ratings.csv, movies.csv from https://example.org/ratings into {folder.resolve()}."
+            f"put ratings.csv, movies.csv from https://example.org/ratings into {folder.resolve()}, "
+            "or point --data_path at the folder around the data."
         )
 
     def test_an_unknown_name_asks_for_atomic_files(self, folder):
@@ -172,11 +175,41 @@ class TestErrors:
             ({"converter": "movielens"}, "converter 'movielens' is none of atomic"),
             ({"options": {"sed": 1}}, "unexpected keyword argument 'sed'"),
             ({"try": [{"kind": "ftp"}]}, "kind 'ftp' is none of recbole_download"),
+            ({"try": "raw"}, "try must be a list, but it is 'raw'"),
+            ({"try": ["raw"]}, "source.try of mine must be a mapping such as"),
+            ({"tries": []}, "no key 'tries'. There are: homepage, expected, try"),
+            ({"try": [{"kind": "raw", "file": {}}]}, "no key 'file'; did you mean 'files'"),
+            ({"try": [{"kind": "raw"}]}, "kind raw wants files"),
+            ({"try": [{"kind": "raw", "files": "clicks.csv"}]}, "files must be a mapping"),
+            ({"try": [{"kind": "raw", "files": {"inter": 5}}]}, "files.inter must be the name of a file"),
+            ({"try": [{"kind": "raw", "files": None}]}, "kind raw wants files"),
+            ({"path": 5}, "path must be text, but it is 5"),
+            ({"raw_rows": "many"}, "raw_rows must be a whole number"),
+            ({"options": []}, r"options must be a mapping, but it is \[\]"),
+            ({**COLUMNS, "options": {"inter": ["user"]}}, "options.inter must say which column"),
+            ({**COLUMNS, "options": {"inters": {}}}, "files has inter and options has inters"),
+            ({**COLUMNS, "options": None}, "files has inter and options has none"),
         ],
     )
     def test_a_mistake_in_the_source_mapping_is_told(self, folder, change, words):
         with pytest.raises(UserError, match=words):
             ensure_dataset("mine", folder, RAW_RATINGS | change)
+
+    @pytest.mark.parametrize("name", ["clicks.csv.gz", "clicks.csv.zip"])
+    def test_a_packed_file_that_is_none_is_told(self, folder, name):
+        folder.mkdir(parents=True)
+        (folder / name).write_text("user,item\n1,2\n")
+        options = {"inter": {"user": "user_id:token", "item": "item_id:token"}}
+        source = COLUMNS | {"options": options, "try": [{"kind": "raw", "files": {"inter": name}}]}
+        with pytest.raises(UserError, match=f"{name} cannot be read"):
+            ensure_dataset("mine", folder, source)
+
+    def test_only_an_empty_cell_of_an_own_log_is_missing(self, folder):
+        folder.mkdir(parents=True)
+        (folder / "clicks.csv").write_text("user,item\nNA,None\nnull,\n")
+        options = {"inter": {"user": "user_id:token", "item": "item_id:token"}}
+        ensure_dataset("mine", folder, COLUMNS | {"options": options})
+        assert lines(folder / "mine.inter")[1:3] == ["NA\tNone", "null\t"]
 
     def test_counts_that_differ_name_both_numbers(self):
         loaded = SimpleNamespace(
