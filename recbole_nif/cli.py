@@ -71,6 +71,7 @@ COMMANDS = {  # name -> module with ``main(argv) -> exit code``
 }
 
 
+OF_A_PLACE = (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError)
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 PIPE_CLOSED = 141  # as a shell reports a program that SIGPIPE has ended
 
@@ -98,6 +99,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_output()
         return PIPE_CLOSED
     except OSError as error:
+        if error.filename is not None and isinstance(error, OF_A_PLACE):
+            print(
+                f"error: {error.filename}: {error.strerror}; check what is there and who may read and "
+                "write it.",
+                file=sys.stderr,
+            )
+            return 2
         if error.errno not in DISK_FULL:
             raise
         if error.filename is None:  # it was the output itself

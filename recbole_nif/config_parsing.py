@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from yaml.constructor import ConstructorError
 
@@ -40,6 +41,23 @@ ONE_KEY_MAPPINGS = {"threshold", "eval_args.split"}
 
 class ConfigLoader(yaml.SafeLoader):
     """The safe loader, with ``1e-3`` a number as in RecBole, ``None`` null and dates text."""
+
+    def __init__(self, stream):
+        super().__init__(stream)
+        self.flattened: set[int] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuses a key that is given twice, of which the safe loader keeps the last without a word."""
+        seen = set()
+        for key, _ in node.value:
+            if key.tag != "tag:yaml.org,2002:merge" and isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen and id(node) not in self.flattened:
+                    raise ConstructorError(
+                        problem=f"the key {key.value!r} is given twice", problem_mark=key.start_mark
+                    )
+                seen.add((key.tag, key.value))
+        self.flattened.add(id(node))  # its value holds merged keys besides from now on
+        super().flatten_mapping(node)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """Names the line also where a text such as ``0x_`` looks like a number and is none."""
@@ -164,7 +182,9 @@ def deep_merge(base: dict[str, Any], over: Mapping[str, Any], path: str = "") ->
 
 
 def plain(value: Any) -> Any:
-    """A copy made of YAML's own types: dict, list and scalars; a path becomes text."""
+    """A copy made of YAML's own types: dict, list and scalars; paths and numpy's numbers are converted."""
+    if isinstance(value, np.generic):
+        return value.item()
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

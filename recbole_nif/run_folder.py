@@ -68,7 +68,7 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if self.resumed:
-                (self.path / "train.log").touch()  # can the folder be written?
+                (self.path / "train.log").open("a").close()  # can the folder be written?
             else:
                 settings = {key: value for key, value in config.resolved().items() if key not in OF_THE_PLACE}
                 text = yaml.safe_dump(settings, sort_keys=True, allow_unicode=True)

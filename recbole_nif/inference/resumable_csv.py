@@ -7,6 +7,7 @@ part, so that what was written behind it is written again.
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from recbole_nif.errors import UserError
 from recbole_nif.inference.table_files import STANDARD
@@ -46,11 +48,29 @@ class ResumableCSV:
             self.file: TextIO = sys.stdout
             self._write_header()
             return
+        if not path:
+            raise UserError("--output is empty: name a file, or - for the standard output.")
         if os.path.isdir(path):
             raise UserError(f"--output {path} is a folder: name a file in it.")
         self.beside = self.path.with_name(f".{self.path.name}.job.json")
-        n_bytes = self._read_progress()
+        if not self.path.parent.is_dir():  # which the lock would make
+            raise self._unwritable(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+        self.lock = FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=0)
+        try:
+            self.lock.acquire()
+        except Timeout:
+            raise UserError(
+                f"--output {path} is being written by another process: wait for it, or name another."
+            ) from None
+        except OSError as error:
+            raise self._unwritable(error) from None
+        try:
+            n_bytes = self._read_progress()
+        except UserError:
+            self._unlock()
+            raise
         if self.finished:
+            self._unlock()
             return
         try:
             if not n_bytes:
@@ -80,6 +100,7 @@ class ResumableCSV:
             raise self._unwritable(error) from None
         if self.path is not None:
             self.file.close()
+            self._unlock()
 
     def discard_if_empty(self) -> None:
         """Leaves nothing behind where a mistake came before the first line."""
@@ -87,6 +108,11 @@ class ResumableCSV:
             self.file.close()
             self.path.unlink()
             self.beside.unlink()
+            self._unlock()
+
+    def _unlock(self) -> None:
+        self.lock.release()
+        Path(self.lock.lock_file).unlink(missing_ok=True)
 
     def _write_header(self) -> None:
         csv.writer(self.file, lineterminator="\n").writerow(self.columns)

@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -14,6 +15,7 @@ from recbole_nif.inference.scorer import Scorer
 from recbole_nif.inference.table_files import TableFile, read_once
 
 USERS = 256  # between two saves
+TABLES = (".csv", ".tsv", ".txt", ".parquet", ".gz")  # how names of files end
 
 HELP = """\
 usage: recbole-nif topk --run FOLDER --users FILE|TOKEN,TOKEN --output FILE [--k N] [--with_seen]
@@ -93,11 +95,13 @@ def _users(options: argparse.Namespace, user: str, skip: int) -> Iterator[pd.Dat
             frame.attrs["file"] = file
             yield frame
         return
-    if options.users.endswith(".csv"):
+    if Path(options.users).suffix in TABLES and "," not in options.users:
         raise UserError(
             f"--users {options.users} does not exist: give a file, or tokens with commas between."
         )
     tokens = [token for token in options.users.split(",") if token]
+    if not tokens:
+        raise UserError("--users is empty: give a file, or tokens with commas between.")
     for first in range(skip, len(tokens), USERS):
         yield pd.DataFrame({user: tokens[first : first + USERS]})
 

@@ -40,7 +40,11 @@ def _read(path: Path) -> list[Run | Absent]:
 
 
 def _is_run(folder: Path) -> bool:
-    return (folder / RESULT_FILE).is_file() or (folder / CONFIG_FILE).is_file()
+    if (folder / RESULT_FILE).is_file() or not (folder / CONFIG_FILE).is_file():
+        return (folder / RESULT_FILE).is_file()
+    from recbole_nif.export.read import is_export  # which imports RecBole
+
+    return not is_export(folder)
 
 
 def _read_run(path: Path) -> Run | Absent:

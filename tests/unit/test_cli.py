@@ -125,3 +125,14 @@ def test_output_that_finds_no_space_is_one_sentence_and_exit_code_2():
     assert done.returncode == 2
     told = b"error: the output cannot be written (No space left on device): free some space.\n"
     assert done.stderr == told
+
+
+def test_a_place_that_cannot_be_read_or_written_is_told_in_one_sentence(monkeypatch, capsys):
+    def refused(argv):
+        raise PermissionError(13, "Permission denied", "dataset/mine")
+
+    monkeypatch.setattr(cli, "_dispatch", refused)
+    assert cli.main(["--model=LR"]) == 2
+    assert capsys.readouterr().err == (
+        "error: dataset/mine: Permission denied; check what is there and who may read and write it.\n"
+    )

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -143,12 +144,31 @@ def test_wrong_yaml_is_told_with_file_and_line(tmp_path):
     [
         ("seed: 1\nepochs: 0x_\n", r"odd\.yaml, line 2: '0x_' is no int"),
         ("threshold: &a\n  x: *a\n", r"value in .*odd\.yaml nests too deeply, or holds itself"),
+        ("seed: 1\nepochs: 2\nseed: 3\n", r"odd\.yaml, line 3: the key 'seed' is given twice"),
+        ("threshold:\n  rating: 3\n  rating: 4\n", "line 3: the key 'rating' is given twice"),
         ("metrics: " + "[" * 2000 + "]" * 2000, "nests too deeply"),
     ],
 )
 def test_yaml_that_python_cannot_hold_is_told_like_wrong_yaml(tmp_path, text, sentence):
     with pytest.raises(UserError, match=sentence):
         load_yaml(write(tmp_path, "odd.yaml", text))
+
+
+def test_a_merged_mapping_may_give_a_key_that_is_there(tmp_path):
+    text = "base: &b {x: 1, y: 2}\nmore: &m\n  <<: *b\n  x: 3\nlast:\n  <<: *m\n  y: 4\n"
+    loaded = load_yaml(write(tmp_path, "merged.yaml", text))
+    assert loaded["more"] == {"x": 3, "y": 2} and loaded["last"] == {"x": 3, "y": 4}
+
+
+def test_numbers_of_numpy_are_numbers():
+    searched = {
+        "learning_rate": np.logspace(-3, -1, 3)[0],
+        "epochs": np.int64(2),
+        "mlp_hidden_size": [np.int32(8)],
+    }
+    made = config(model="NIFDIN", config_dict=searched)
+    assert [type(made[key]) for key in ("learning_rate", "epochs")] == [float, int]
+    assert made["mlp_hidden_size"] == [8]
 
 
 def test_a_file_that_is_missing_or_holds_no_mapping_is_told(tmp_path):

@@ -115,6 +115,13 @@ def test_an_account_that_cannot_be_read_is_told(tmp_path, text):
         read_inputs([tmp_path])
 
 
+def test_an_export_is_no_run(tmp_path):
+    write_run(tmp_path / "a", make_record(seed=1))
+    (begin_run(tmp_path / "exported") / "export.json").write_text("{}")
+    runs, absent = read_inputs([tmp_path])
+    assert len(runs) == 1 and not absent
+
+
 def test_folders_without_runs_are_told(tmp_path):
     with pytest.raises(UserError, match="holds no run: give run folders"):
         read_inputs([tmp_path])

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pandas
 import pytest
+from filelock import FileLock
 
 from recbole_nif import cli
 from recbole_nif.inference import Scorer, score_command, topk_command
@@ -57,6 +58,15 @@ def test_every_pair_gets_its_score_beside_its_columns(run, folder, monkeypatch):
     assert np.abs(written.score - scores_of(run, PAIRS)).max() < 1e-6
     given = pandas.read_csv("pairs.csv", dtype=str)
     assert pandas.read_csv("scores.csv", dtype=str).drop(columns="score").equals(given)
+
+
+def test_two_commands_do_not_write_one_file(run, folder, capsys):
+    with FileLock(".scores.csv.lock"):
+        assert score(run, "--input=pairs.csv", "--output=scores.csv") == 2
+    assert "--output scores.csv is being written by another process" in capsys.readouterr().err
+    assert not (folder / "scores.csv").exists()
+    assert score(run, "--input=pairs.csv", "--output=scores.csv") == 0
+    assert not (folder / ".scores.csv.lock").exists()
 
 
 def test_what_is_complete_is_not_done_again_and_what_is_of_others_stays(run, folder, capsys):
@@ -374,6 +384,9 @@ def test_after_ctrl_c_a_sentence_says_that_the_same_command_goes_on_and_it_does(
         ("topk --run={run} --users=a --output=out.csv --k=0", {}, "--k is 0"),
         ("topk --run={run} --users=a --output=out.csv --k=few", {}, "invalid int value: 'few'"),
         ("topk --run={run} --users=no.csv --output=out.csv", {}, "--users no.csv does not exist"),
+        ("topk --run={run} --users=no.txt --output=out.csv", {}, "--users no.txt does not exist"),
+        ("topk --run={run} --users=, --output=out.csv", {}, "--users is empty"),
+        ("score --run={run} --input=pairs.csv --output=", {}, "--output is empty"),
         (
             "topk --run={run} --users=in.csv --output=out.csv",
             {"in.csv": "user_id,timestamp\na,5\nb,\n"},
