@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from recbole_nif.data.csv_cells import check_cells
 from recbole_nif.errors import UserError
 
 CHUNK = 2_000_000  # rows of a csv file read at a time
@@ -73,6 +74,7 @@ def csv_columns(files: Files, out: AtomicFiles, **names: dict[str, str]) -> dict
     Only an empty cell is missing: ``NA`` may be a country and ``None`` a category.
     """
     for suffix, path in files.items():
+        check_cells(path)
         for chunk in _read_csv(path, dict.fromkeys(names[suffix], str), keep_default_na=False):
             out.append(suffix, chunk.rename(columns=names[suffix]))
     return {}

@@ -1,5 +1,6 @@
 """How a dataset's files come into being: the order of sources, checks, caching, and nothing half-written."""
 
+import gzip
 import io
 import json
 import os
@@ -203,6 +204,32 @@ class TestErrors:
         source = COLUMNS | {"options": options, "try": [{"kind": "raw", "files": {"inter": name}}]}
         with pytest.raises(UserError, match=f"{name} cannot be read"):
             ensure_dataset("mine", folder, source)
+
+    @pytest.mark.parametrize(
+        ("text", "line"),
+        [
+            ("user,item\n1,2\n3,x,4\n", "line 3 has 3 cells, but the header names 2"),
+            ("user,item\n1,x,2\n", "line 2 has 3 cells"),
+            ('user,item\n1,"x\ny"\n3\n', "line 4 has 1 cells"),
+        ],
+    )
+    @pytest.mark.parametrize("pack", [None, gzip.compress])
+    def test_a_line_of_an_own_log_that_does_not_fit_its_header_is_named(self, folder, text, line, pack):
+        folder.mkdir(parents=True)
+        name = "clicks.csv.gz" if pack else "clicks.csv"
+        (folder / name).write_bytes(pack(text.encode()) if pack else text.encode())
+        options = {"inter": {"user": "user_id:token", "item": "item_id:token"}}
+        source = COLUMNS | {"options": options, "try": [{"kind": "raw", "files": {"inter": name}}]}
+        with pytest.raises(UserError, match=f"{name}, {line}"):
+            ensure_dataset("mine", folder, source)
+        assert everything_below(folder) == {name}
+
+    def test_commas_at_the_ends_of_lines_and_blank_lines_do_no_harm(self, folder):
+        folder.mkdir(parents=True)
+        (folder / "clicks.csv").write_text("user,item\n1,2,\n\n3,4\n")
+        options = {"inter": {"user": "user_id:token", "item": "item_id:token"}}
+        ensure_dataset("mine", folder, COLUMNS | {"options": options})
+        assert lines(folder / "mine.inter")[1:3] == ["1\t2", "3\t4"]
 
     def test_only_an_empty_cell_of_an_own_log_is_missing(self, folder):
         folder.mkdir(parents=True)
