@@ -137,4 +137,7 @@ def _checkpoint(folder: Path) -> Path:
         return path
     if not (folder / "config.yaml").is_file():
         raise UserError(f"{folder} is not the folder of a run, which holds config.yaml and checkpoints/.")
+    from recbole_nif.export.read import refuse_export  # which imports this file
+
+    refuse_export(folder)
     raise UserError(f"{path} does not exist: give a run that was trained to its end and kept its weights.")

@@ -12,6 +12,7 @@ from recbole_nif.config import NIFConfig
 from recbole_nif.data.dataset import CTRDataset
 from recbole_nif.errors import UserError
 from recbole_nif.evaluation.scoring import evaluate_item_rate, evaluate_item_user_recent
+from recbole_nif.export.read import refuse_export
 from recbole_nif.trainer.checkpoint import load_data_and_model
 
 SCHEMA = 1
@@ -95,6 +96,7 @@ def _audit_dataset(options: argparse.Namespace, settings: list[str]) -> int:
 def _audit_run(options: argparse.Namespace, settings: list[str]) -> int:
     path = Path(options.run, "checkpoints", "finetune-best.pt")
     if not path.is_file():
+        refuse_export(options.run)
         raise UserError(f"{path} does not exist: give --run the folder of a finished run.")
     config, model, _, *loaders = load_data_and_model(path, argv=settings)
     _check_test_rows(loaders[-1].dataset, config)

@@ -25,6 +25,16 @@ def is_export(folder: str | Path) -> bool:
     return Path(folder, MANIFEST).is_file()
 
 
+def refuse_export(folder: str | Path) -> None:
+    """For what needs a run's own checkpoints and data.
+
+    Raises:
+        UserError: the folder is an export.
+    """
+    if is_export(folder):
+        raise UserError(f"{folder} is an export, without the run's data: name the run that it was made from.")
+
+
 def read_export(folder: str | Path, argv: Sequence[str] = ()) -> tuple[NIFConfig, nn.Module, ServingData]:
     """Configuration, trained model in evaluation mode, and what is known of users, items and events.
 

@@ -114,6 +114,10 @@ def test_a_run_without_weights_has_its_groups_and_no_pictures(runs, tmp_path, ca
     assert not list((tmp_path / "out").glob("*flow*"))
     assert cli.main(["explain", f"--run={tmp_path / 'copy'}", "--user=u1", "--item=m1"]) == 2
     assert "finetune-best.pt does not exist: give a run" in capsys.readouterr().err
+    (tmp_path / "copy" / "export.json").write_text("{}")
+    for command in (["explain", "--user=u1", "--item=m1"], ["audit"]):
+        assert cli.main([*command, f"--run={tmp_path / 'copy'}"]) == 2
+        assert "copy is an export, without the run's data" in capsys.readouterr().err
 
 
 def test_without_categories_volatility_is_left_out(runs, tmp_path, capsys):
