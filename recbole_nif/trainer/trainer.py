@@ -218,6 +218,11 @@ class NIFTrainer(Trainer):
             )
         if not cached:
             return
+        if cross_fit and epochs < 1 and self.config["epochs"]:
+            raise UserError(
+                "generator_cross_fit: kfold trains generators as long as stage 1 did: give "
+                "pretrained_generator, or set train_stage: both."
+            )
         self.flows = FlowCache(self.config, self.run_dir)
         if cross_fit:
             view, folds = train.dataset, self.config["cross_fit_folds"] or 2

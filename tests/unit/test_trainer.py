@@ -274,3 +274,13 @@ def test_cross_fitting_without_stored_flows_is_refused(tmp_path):
     run = Run(tmp_path, TwoStage, generator_cross_fit="kfold", flow_cache="none")
     with pytest.raises(UserError, match="generator_cross_fit: kfold stores flows"):
         run.fit()
+
+
+def test_folds_are_not_trained_for_a_time_that_is_not_known(tmp_path):
+    """``model_file`` holds a generator and does not say how long stage 1 was."""
+    first = Run(tmp_path / "first", TwoStage)
+    first.fit()
+    given = {"train_stage": "finetune", "model_file": first.trainer.saved_model_file}
+    run = Run(tmp_path / "second", TwoStage, generator_cross_fit="kfold", **given)
+    with pytest.raises(UserError, match="kfold trains generators as long as stage 1 did"):
+        run.fit()

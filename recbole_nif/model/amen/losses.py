@@ -77,7 +77,8 @@ class FlowInfoNCE(nn.Module):
     """- mean over valid (cut, k) of log softmax of the true item among it and the sampled ones.
 
     Negatives are shared by the whole batch: some of its own targets, drawn as often as they occur, and
-    items drawn uniformly. A window's flows never meet an item that its user clicks in or after the window.
+    items drawn uniformly. A window's flows never meet an item that its user clicks in the window, or that is
+    a target of one of its cuts.
 
     Args:
         temperature: tau, start value when ``learnable_temperature``.
