@@ -23,7 +23,8 @@ CUSTOM_SPLIT = "custom"  # recorded for eval_args that no preset describes
 VALUE_METRIC = {"gauc": "UserAUC"}  # what a metric's name means here, where RecBole means a ranking metric
 
 NO_SETTINGS = (
-    "model", "dataset", "run_dir", "resume", "checkpoint_dir", "data_path", "semantic_id_cache"
+    "model", "dataset", "run_dir", "resume", "checkpoint_dir", "data_path", "semantic_id_cache",
+    "pretrain_cache",
 )  # fmt: skip
 SOURCE = "source."  # nor is where the data come from: the rows are what a table compares
 KNOWN_BY_NAME = ("model_file", "pretrained_generator", "semantic_ids", "text_encoder")

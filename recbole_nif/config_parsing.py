@@ -24,6 +24,7 @@ TEXT_KEYS = {
     "checkpoint_dir",
     "model_file",
     "pretrained_generator",
+    "pretrain_cache",
     "resume",
     "semantic_ids",
     "semantic_id_cache",

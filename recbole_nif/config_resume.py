@@ -12,7 +12,7 @@ from recbole_nif.registry import resolve_model
 # What may change when a run goes on: neither its rows nor its training steps depend on it.
 FREE_KEYS = {
     "resume", "run_dir", "checkpoint_dir", "data_path", "source", "state", "show_progress", "log_every",
-    "tensorboard", "worker", "device", "use_gpu", "gpu_id", "save_step",
+    "tensorboard", "worker", "device", "use_gpu", "gpu_id", "save_step", "pretrain_cache",
 }  # fmt: skip
 
 

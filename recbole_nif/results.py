@@ -99,6 +99,11 @@ def _scoring(trainer, config) -> dict | None:
     }
 
 
+def seconds_of(record: Mapping) -> float:
+    """How long a run took by its record: all its parts, whatever processes did them."""
+    return sum(seconds for part, seconds in record["durations"].items() if part != "total")
+
+
 def read_result(run: str | Path) -> dict:
     """The record of a run folder or of a result.json.
 

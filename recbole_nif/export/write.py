@@ -26,7 +26,7 @@ from recbole_nif.run_folder import OF_THE_PLACE, write_text
 
 PATHS = (
     *OF_THE_PLACE, "data_path", "source", "checkpoint_dir", "semantic_ids", "semantic_id_cache",
-    "pretrained_generator", "model_file",
+    "pretrained_generator", "pretrain_cache", "model_file",
 )  # fmt: skip
 COMPARED = 256  # pairs that are scored by the run and by its export
 TRACED = 8  # training rows that a model's graphs are made with

@@ -20,9 +20,10 @@ from recbole_nif.publish.tables import metrics_blocks, run_grid, short_commit
 LEGEND = """\
 Written by `recbole-nif report`, not by hand. Metrics on the test rows, mean ± standard deviation over seeds;
 of each metric the **best** and the *second* mean are marked, whether they differ is said below the table.
-`hours` are of the whole run, `rows/s` (training) and `epochs` of its last stage; `ms/1,000 rows` is the time
-to score the test rows once, reading them included. A row is named by its model and by the settings that
-differ from the model's defaults on these data; what all rows share is said above the table."""
+`hours` are of the whole run, with a stage 1 that several runs share in each of them; `rows/s` (training)
+and `epochs` are of the last stage; `ms/1,000 rows` is the time to score the test rows once, reading them
+included. A row is named by its model and by the settings that differ from the model's defaults on these data;
+what all rows share is said above the table."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ PLACES = {
     "checkpoint_dir",
     "run_dir",
     "pretrained_generator",
+    "pretrain_cache",
     "model_file",
     "semantic_ids",
     "resume",

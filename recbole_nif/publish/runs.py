@@ -13,7 +13,7 @@ from recbole_nif.config_parsing import flatten, load_yaml
 from recbole_nif.publish import table_notes
 from recbole_nif.publish.names import label_of, setting, settings_of, top, variant_of
 from recbole_nif.publish.table_notes import grouped
-from recbole_nif.results import RESULT_FILE, read_result
+from recbole_nif.results import RESULT_FILE, read_result, seconds_of
 
 CONFIG_FILE = "config.yaml"
 
@@ -90,6 +90,11 @@ class Run:
         """Milliseconds to score 1,000 test rows, end to end; None where it was not measured."""
         scoring = self.record.get("scoring")
         return 1e6 * scoring["seconds"] / scoring["rows"] if scoring and scoring["rows"] else None
+
+    @property
+    def hours(self) -> float:
+        """Hours of the run."""
+        return seconds_of(self.record) / 3600
 
     @property
     def conditions(self) -> str:

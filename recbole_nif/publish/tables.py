@@ -106,7 +106,7 @@ def _of_run(run: Run) -> list[str]:
         number(valid["auc"]) if "auc" in valid else NOTHING,
         _epochs([record]) if stages else NOTHING,
         NOTHING if run.latency is None else f"{run.latency:,.3g}",
-        f"{record['durations']['total'] / 3600:.3g}",
+        f"{run.hours:.3g}",
         f"{record['device']['name']}, threads: {record['threads']}",
         short_commit(record["git_commit"]),
     ]
@@ -159,7 +159,7 @@ def _line(
         _epochs(records),
         _speed(records),
         _latency(row.runs),
-        f"{statistics.mean(record['durations']['total'] for record in records) / 3600:.3g}",
+        f"{statistics.mean(run.hours for run in row.runs):.3g}",
     ]
     return [
         cell(row.label, row.runs),

@@ -31,6 +31,7 @@ FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 CONTEXT = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 if FORKS:
     CONTEXT.set_forkserver_preload(["torch._dynamo", "recbole_nif.quick_start"])
+STAGE_1 = "stage-1"  # folder of what stage 1 trained, for all runs of the sweep
 
 
 class Pruned(Exception):
@@ -128,6 +129,7 @@ def _run(theirs: Connection, settings: dict[str, Any], folder: Path) -> float:
             logging.getLogger(__name__).info("pruned after epoch %d", epoch)
             raise Pruned
 
+    settings = {"pretrain_cache": str(folder.parent / STAGE_1)} | settings
     if (folder / "config.yaml").is_file():
         settings = {key: value for key, value in settings.items() if key in FREE_KEYS}
         settings |= {"resume": str(folder)}

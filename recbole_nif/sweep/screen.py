@@ -8,7 +8,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from recbole_nif.publish.text import markdown
-from recbole_nif.results import RESULT_FILE, read_result
+from recbole_nif.results import RESULT_FILE, read_result, seconds_of
 from recbole_nif.sweep.ledger import ERROR, FOLDER, Ledger
 from recbole_nif.sweep.plan import Part, Sweep
 
@@ -44,8 +44,7 @@ class Durations:
 def _took(file: Path) -> tuple[tuple[str, str], float]:
     """Model and dataset of a finished run, and its seconds, those before an interruption included."""
     record = read_result(file)
-    seconds = [value for name, value in record["durations"].items() if name != "total"]
-    return (record["model"], record["dataset"]), sum(seconds)
+    return (record["model"], record["dataset"]), seconds_of(record)
 
 
 def listing(sweep: Sweep) -> str:

@@ -25,6 +25,7 @@ from recbole_nif.trainer.finetune import FinetuneStage
 from recbole_nif.trainer.flow_cache import FlowCache, caches_flows
 from recbole_nif.trainer.loop import run_stage
 from recbole_nif.trainer.pretrain import GeneratorPretrainStage, pretrain_settings
+from recbole_nif.trainer.pretrain_cache import pretrain_once
 from recbole_nif.trainer.progress import Scalars, numbers
 from recbole_nif.trainer.stages import SMALLER_IS_BETTER, Settings, Stage, StageReport
 from recbole_nif.trainer.teacher import TeacherStage
@@ -97,19 +98,24 @@ class NIFTrainer(Trainer):
         valid = self._loader(valid_data, "valid") if valid_data else None
         writes_scalars = saved and self.config["tensorboard"] is not False
         scalars = Scalars(self.run_dir / "tensorboard" if writes_scalars else None)
+        folder, data = self.run_dir / "checkpoints" if saved else None, train.dataset.fingerprint()
         run = partial(
             run_stage,
             config=self.config,
-            folder=self.run_dir / "checkpoints" if saved else None,
+            folder=folder,
             show_progress=show_progress,
             resume=self.resumes,
-            data=train.dataset.fingerprint(),
+            data=data,
         )
         self.reports = []
         for name in self.plan:
             stage = self._stage(name, train, valid, show_progress, partial(run, scalars=Scalars(None)))
             callback = callback_fn if name == self.plan[-1] else None
-            report = run(stage, scalars=scalars, verbose=verbose, callback=callback)
+            train_stage = partial(run, stage, scalars=scalars, verbose=verbose, callback=callback)
+            if name == "pretrain":
+                report = pretrain_once(self.config, self.model, data, folder, train_stage)
+            else:
+                report = train_stage()
             self.reports.append(report)
         scalars.close()
         if name == "finetune" and valid is not None and hasattr(self.model, "code_hits"):

@@ -188,3 +188,14 @@ def test_a_run_can_be_ended_after_an_epoch_and_its_process_can_die(sweep, tmp_pa
     score = train(settings, tmp_path / "killed", tmp_path / "killed.log", lambda epoch, score: True)
     assert score == read_result(tmp_path / "killed")["stages"][-1]["best_score"]
     assert train(settings, tmp_path / "killed", tmp_path / "killed.log", pytest.fail) == score  # as it was
+
+
+def test_runs_of_a_sweep_share_what_stage_1_of_amen_would_train_in_each(sweep, capsys):
+    sizes = {"embedding_size": 4, "hidden_size": 8, "moveline_length": 6, "mlp_hidden_size": [8]}
+    argv = sweep(models=[{"AMEN": {**sizes, "pretrain_epochs": 1, "grid": {"use_sam": [True, False]}}}])
+    assert cli.main(argv) == 0
+    stages = [read_result(folder)["stages"][0] for folder in folders()]
+    assert sorted("from_cache" in stage["facts"] for stage in stages) == [False, True]
+    assert stages[0]["curve"] == stages[1]["curve"]
+    assert len(list(Path("saved/sweeps/mine/stage-1").glob("*.pt"))) == 1
+    assert "2 done" in capsys.readouterr().out

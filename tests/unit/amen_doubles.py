@@ -38,7 +38,7 @@ def tiny_amen(seed: int = 0, finetune: bool = True, **overrides) -> AMEN:
     torch.manual_seed(seed)
     with PROPS.open(encoding="utf-8") as file:
         props = yaml.safe_load(file)
-    model = AMEN(fake_config(**(props | SMALL | overrides)), tiny_dataset())
+    model = AMEN(fake_config(**(props | SMALL | {"seed": seed} | overrides)), tiny_dataset())
     if finetune:
         model.start_finetune()
     return model.eval()

@@ -36,7 +36,7 @@ def make_record(model="AMEN", auc=0.8, seed=2020, **others):
         ],
         "parameters": 1234,
         "baselines": {"item_rate": {"auc": 0.7, "gauc": 0.65, "logloss": 0.5}},
-        "durations": {"total": 5400.0},
+        "durations": {"data": 400.0, "finetune": 5000.0, "total": 1.0},
         "device": {"name": "A CPU"},
         "threads": 2,
         "versions": {"recbole_nif": "0.1.0", "torch": "2.13.0"},

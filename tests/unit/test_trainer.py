@@ -42,7 +42,8 @@ class Run:
 
     def __init__(self, folder, model, **settings):
         write_toy(folder, random_rows())
-        self.config = toy_config(folder, model, run_dir=str(folder / "run"), epochs=3, **settings)
+        settings = {"run_dir": str(folder / "run"), "epochs": 3, **settings}
+        self.config = toy_config(folder, model, **settings)
         self.views = CTRDataset(self.config).build()
         self.loaders = [
             CTRDataLoader(self.config, view, phase, shuffle=phase == "train")

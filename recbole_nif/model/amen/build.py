@@ -1,5 +1,6 @@
 """AMEN's parts from the configuration; the parts themselves never read it."""
 
+import torch
 from torch import nn
 
 from recbole_nif.config_choices import choice
@@ -11,6 +12,19 @@ from recbole_nif.model.amen.regularizers import FlowRegularizer
 from recbole_nif.model.amen.spaces import ItemSpace, SceneSpace
 from recbole_nif.model.layers.embedding import CodedEmbedding
 from recbole_nif.model.layers.target_attention import TargetAttention
+
+# What stage 1 does not read: runs that differ in these keys alone share it. A key that is missing here costs
+# time, one too many would mix up generators.
+STAGE_2_KEYS = frozenset({
+    "train_stage", "pretrained_generator", "model_file",
+    "use_nif", "flow_dropout_prob", "stage1_item_vectors", "init_from_generator", "freeze_generator",
+    "pretrained_learning_rate", "use_sam", "lambda_align", "align_temperature",
+    "generator_cross_fit", "cross_fit_folds", "flow_cache", "flow_cache_memory_mb",
+    "tsp_mode", "lambda_tsp", "tsp_partner", "tsp_neighbors", "tsp_window", "tsp_ratio",
+    "use_scene_space", "use_item_space", "history", "MAX_ITEM_LIST_LENGTH", "attention_mlp_hidden_size",
+    "attention_activation", "attention_softmax", "cross_layers", "cross_rank", "mlp_hidden_size",
+    "mlp_activation", "dropout_prob", "rows_per_window", "train_batch_size", "eval_batch_size",
+})  # fmt: skip
 
 
 def build_items(config, dataset) -> nn.Module:
@@ -103,19 +117,21 @@ def build_generator(config, dataset) -> InterestFlowGenerator:
         beta_acc=config["beta_acc"],
         anchor=choice(config, "anchor"),
     )
-    return InterestFlowGenerator(
-        moveline=build_moveline(config, dataset),
-        contrast=contrast,
-        regularizer=regularizer,
-        lambda_div=config["lambda_div"],
-        lambda_vel=config["lambda_vel"],
-        lambda_click=config["lambda_click"] or 0.0,
-        item_scene=dataset.item_scene,
-        clicked_behaviors=dataset.clicked_behaviors,
-        flow_len=config["flow_len"],
-        flow_decoding=choice(config, "flow_decoding"),
-        width=config["hidden_size"],
-        n_layers=config["n_layers"],
-        n_heads=config["n_heads"],
-        dropout=config["hidden_dropout_prob"],
-    )
+    with torch.random.fork_rng(devices=[]):  # whatever the click model around it, stage 1 begins alike
+        torch.manual_seed(config["seed"])
+        return InterestFlowGenerator(
+            moveline=build_moveline(config, dataset),
+            contrast=contrast,
+            regularizer=regularizer,
+            lambda_div=config["lambda_div"],
+            lambda_vel=config["lambda_vel"],
+            lambda_click=config["lambda_click"] or 0.0,
+            item_scene=dataset.item_scene,
+            clicked_behaviors=dataset.clicked_behaviors,
+            flow_len=config["flow_len"],
+            flow_decoding=choice(config, "flow_decoding"),
+            width=config["hidden_size"],
+            n_layers=config["n_layers"],
+            n_heads=config["n_heads"],
+            dropout=config["hidden_dropout_prob"],
+        )

@@ -18,6 +18,7 @@ from recbole_nif.model.amen.alignment import (
     match_scores,
 )
 from recbole_nif.model.amen.build import (
+    STAGE_2_KEYS,
     build_generator,
     build_history_attention,
     build_moveline,
@@ -56,6 +57,7 @@ class AMEN(CTRModel):
     needs_semantic_ids = {"flow_targets": "semantic"}  # only with this value
     has_pictures = True
     stages = ("pretrain", "finetune")
+    stage_2_keys = STAGE_2_KEYS
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
