@@ -79,7 +79,9 @@ def test_seeds_of_the_same_settings_are_one_row_with_mean_and_sample_deviation()
     stage = {"rows_per_second": 10000.0, "epochs_run": 9, "best_epoch": 5, "facts": {}}
     baseline, row = lines_of(
         make_record("LR", 0.80, seed=2021),
-        make_record("LR", 0.82, seed=2020, stages=[stage], durations={"data": 300.0, "finetune": 1500.0, "total": 1.0}),
+        make_record(
+            "LR", 0.82, seed=2020, stages=[stage], durations={"data": 300.0, "finetune": 1500.0, "total": 1.0}
+        ),
     )
     assert baseline == ["item rate", "", "", "0.7000", "0.6500", "0.5000", *[""] * 6]
     assert row == [
