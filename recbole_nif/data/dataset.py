@@ -199,6 +199,15 @@ class CTRDataset(RowReader, Dataset):
         verify_counts(self, expected, in_force=filters_as_shipped(self.config))
         return [self.copy(self._rows_of(torch.from_numpy(part))) for part in parts]
 
+    def fields(self, ftype=None, source=None) -> list[str]:
+        """As RecBole's, of types ``ftype`` and sources ``source``; None means all of them.
+
+        RecBole's models ask by source for their features, and ``behavior_field``, which may tell what came of
+        the impression, is none.
+        """
+        names = super().fields(ftype, source)
+        return names if source is None else [name for name in names if name != self.config["behavior_field"]]
+
     @property
     def semantic_ids(self) -> SemanticIds:
         if not self.needs.semantic_ids:

@@ -12,7 +12,7 @@ SCENE = "scene"  # + LIST_SUFFIX: [B, L] int64, scene sets of the history (``his
 # Click histories shared by rows (models that declare ``needs_history_windows``): the rows of a batch have H
 # distinct histories, which are prefixes of U <= H windows of the log; 0 is padding, on the right.
 HISTORY_ITEM = "history_item"  # [U, n] int64, item id
-HISTORY_LABEL = "history_label"  # [U, n] int64, 1 + label (``history: all_with_label``)
+HISTORY_LABEL = "history_label"  # [U, n] int64, 1 + label (:class:`Needs` says when)
 HISTORY_SCENE = "history_scene"  # [U, n] int64, scene set (``history_scene: True``)
 HISTORY_WINDOW = "history_window"  # [H] int64, the window of each distinct history
 HISTORY_CUT = "history_cut"  # [H] int64, how many of its items belong to the history, 0..n
@@ -50,3 +50,10 @@ EXPOSED_MASK = "exposed_mask"  # [U, n, M] bool
 
 FLOW = "flow"  # [B, K, d] float, the frozen generator's flow when it was computed once per row
 GAP_BUCKETS = 16  # min(15, floor(log2(1 + seconds / 60)))
+
+
+def not_features(config) -> set[str]:
+    """The columns that tell or date the click and so are never a feature: label, rating, time, the behavior
+    type and the field that ``threshold`` turns into labels."""
+    keys = ("LABEL_FIELD", "RATING_FIELD", "TIME_FIELD", "behavior_field")
+    return {config[key] for key in keys} | set(config["threshold"] or ())

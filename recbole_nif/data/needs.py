@@ -12,7 +12,7 @@ class Needs:
     """Which fields a batch carries besides the row's own features, and what else a model reads."""
 
     clicks: bool = False  # click history under RecBole's names
-    history_labels: bool = False  # label_list, with history: all_with_label
+    history_labels: bool = False  # label_list, with history: all_with_label, or where a model learns from it
     history_scenes: bool = False  # scene_list, with history_scene: True
     history_windows: str | None = None  # histories shared by rows: of the ``encode`` kind window or packed
     moveline: bool = False
@@ -36,9 +36,10 @@ class Needs:
         scenes = clicks and bool(config["history_scene"])
         if clicks and windows:
             clicks, windows = windows == "window", windows if windows == "packed" else None
+        learns = _holds(config, getattr(model, "needs_history_labels", False))
         return cls(
             clicks=clicks,
-            history_labels=bool(clicks or windows) and config["history"] == "all_with_label",
+            history_labels=bool(clicks or windows) and (learns or config["history"] == "all_with_label"),
             history_scenes=scenes,
             history_windows=windows,
             moveline=getattr(model, "needs_moveline", False),

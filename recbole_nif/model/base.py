@@ -9,7 +9,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import FeatureSource, FeatureType, InputType, ModelType
 from torch import Tensor, nn
 
-from recbole_nif.data.fields import ADDED
+from recbole_nif.data.fields import ADDED, not_features
 from recbole_nif.errors import UserError
 from recbole_nif.model.explanation import Explanation
 from recbole_nif.model.item_rows import ItemRows
@@ -147,11 +147,9 @@ class CTRModel(AbstractRecommender):
 def feature_fields(config, dataset, sources: Iterable[FeatureSource]) -> list[Field]:
     """The fields of ``sources`` that are features, as in RecBole's ``ContextRecommender``.
 
-    Float fields count only when listed in ``numerical_features``. What tells or dates the click is never
-    a feature: label, rating, time, the behavior type and the field that ``threshold`` turns into labels.
+    Float fields count only when listed in ``numerical_features``; ``not_features`` never do.
     """
-    answers = {config[key] for key in ("LABEL_FIELD", "RATING_FIELD", "TIME_FIELD", "behavior_field")}
-    answers |= set(config["threshold"] or ())
+    answers = not_features(config)
     numerical = config["numerical_features"] or ()
     selected = []
     for source in sources:

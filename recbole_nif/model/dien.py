@@ -62,10 +62,12 @@ class NIFDIEN(ClickHistoryModel):
     """
 
     needs_history_windows = True
+    needs_history_labels = {"history": "all"}  # the auxiliary loss predicts clicks, whatever a row reads
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.packed = config["encode"] == "packed"
+        self.reads_unclicked = (config["history"] or "clicks") != "clicks"
         if self.packed:
             self.history_field = HISTORY_ITEM
             self.history_label_field = HISTORY_LABEL
@@ -145,7 +147,7 @@ class NIFDIEN(ClickHistoryModel):
         items, mask = self.history_items(batch)
         state = self._extract(batch, items, mask)
         followed = F.pad(mask[:, :-1] & mask[:, 1:], (0, 1))  # [B, L]: the next event is one to predict
-        if self.label is not None:
+        if self.reads_unclicked:
             followed[:, :-1] &= batch[self.history_label_field][:, 1:] == CLICKED
         positions, counted = positions_of(followed)
         following = (positions + 1) % mask.numel()  # only a position that does not count reaches the end

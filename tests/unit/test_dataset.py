@@ -69,6 +69,12 @@ def test_histories_hold_clicks_or_all_samples(tmp_path, history, expected):
     assert "label_list" not in batch
 
 
+@pytest.mark.parametrize(("history", "told"), [("clicks", False), ("all", True), ("all_with_label", True)])
+def test_nifdien_is_told_which_events_of_its_history_were_clicks(tmp_path, history, told):
+    train, _, _ = toy_dataset(tmp_path, "NIFDIEN", history=history)
+    assert (fields.HISTORY_LABEL in train[:].columns) == told
+
+
 def test_a_labelled_history_says_which_events_were_clicks(tmp_path):
     train, _, _ = toy_dataset(tmp_path, "NIFDIN", history="all_with_label")
     row = [ROWS[r][:2] for r in train.inter_feat[fields.ROW_ID].tolist()].index(("a", "m3"))

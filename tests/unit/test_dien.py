@@ -156,9 +156,10 @@ def test_the_auxiliary_loss_is_that_computed_by_hand(monkeypatch):
     assert terms["aux"].item() == pytest.approx(0.5 * sum(pairs) / 4, rel=1e-5)
 
 
-def test_with_labels_only_a_click_is_to_be_predicted(monkeypatch):
+@pytest.mark.parametrize("history", ["all", "all_with_label"])
+def test_of_events_that_may_be_no_clicks_only_a_click_is_to_be_predicted(monkeypatch, history):
     h1, _, _ = interests_by_hand()  # labels of row 0: clicked, clicked, not clicked
-    model = simple_dien(monkeypatch, history="all_with_label")
+    model = simple_dien(monkeypatch, history=history)
     expected = (loss_by_hand(5 * h1 * 0.2, 1) + loss_by_hand(5 * h1 * 0.5, 0)) / 2
     assert model.loss_terms(fake_batch())["aux"].item() == pytest.approx(expected, rel=1e-5)
 

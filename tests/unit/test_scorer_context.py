@@ -116,3 +116,12 @@ def test_a_wrong_number_of_a_new_item_is_told_by_its_row_in_the_whole_table(tmp_
     table = pandas.DataFrame({"item_id": ["m1", "x", "m2", "y"], "year": ["1990", "2001", "1991", "old"]})
     with pytest.raises(UserError, match="Row 4: year is 'old': give a finite number"):
         scorer.add_items(table)
+
+
+def test_what_tells_the_kind_of_event_is_a_feature_of_no_model(tmp_path):
+    """Also not of RecBole's, which take every column they are given: a purchase is known after the click."""
+    other = FRAME.assign(kind=FRAME.kind.map({"view": "buy", "buy": "view"}))
+    scorer, expected = make(tmp_path / "named", "DeepFM", behavior_field="kind")
+    assert np.abs(scorer.score_pairs(other) - expected).max() < 1e-6
+    scorer, expected = make(tmp_path / "not", "DeepFM")
+    assert np.abs(scorer.score_pairs(other) - expected).min() > 1e-6

@@ -82,12 +82,14 @@ class StreamedLog:
         return next(known.size for known in self.manifest.fields if known.name == field)
 
     def fields(self, ftype: Collection | None = None, source: Collection | None = None) -> list[str]:
-        """Names of the fields of some types and sources, as RecBole's ``Dataset.fields``."""
+        """As ``CTRDataset.fields``."""
         types, sources = set(ftype or FeatureType), set(source or FeatureSource)
         return [
             field.name
             for field in self.manifest.fields
-            if FeatureType(field.type) in types and FeatureSource(field.source) in sources
+            if FeatureType(field.type) in types
+            and FeatureSource(field.source) in sources
+            and (source is None or field.name != self.config["behavior_field"])
         ]
 
     def get_item_feature(self) -> Interaction:

@@ -59,8 +59,7 @@ def _columns(views: list[CTRDataset]) -> dict[str, np.ndarray]:
     }
     columns |= {"split": np.where(sample, split, -1).astype(np.int8), "row_id": rows.astype(np.int64)}
     config = dataset.config
-    no_features = {dataset.uid_field, dataset.iid_field, fields.ROW_ID, *(config["threshold"] or ())}
-    no_features |= {config[key] for key in ("LABEL_FIELD", "RATING_FIELD", "TIME_FIELD", "behavior_field")}
+    no_features = {dataset.uid_field, dataset.iid_field, fields.ROW_ID} | fields.not_features(config)
     for name in dataset.all_rows.columns:
         if name not in no_features:
             values = dataset.all_rows[name].numpy()
