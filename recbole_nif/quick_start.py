@@ -55,7 +55,12 @@ def run_recbole_nif(
     folder, clock = RunFolder(config), Stopwatch()
     if config["resume"] and folder.result.is_file():
         return _finished(read_result(folder.path), folder)
-    with folder.removed_after_a_mistake(), folder.logging(config["state"]), folder.resumable(saved):
+    with (
+        folder.removed_after_a_mistake(),
+        folder.owned(),
+        folder.logging(config["state"]),
+        folder.resumable(saved),
+    ):
         for note in config.notes:
             logger.info(note)
         with clock.part("total"):

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cache
 from importlib import metadata
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 import yaml
+from filelock import FileLock, Timeout
 
 from recbole_nif import __version__
 from recbole_nif.device import device_name
@@ -26,7 +27,9 @@ from recbole_nif.evaluation.scored_rows import SCORES_FILE, ScoredRows
 from recbole_nif.files import written_whole
 
 PACKAGES = ("recbole", "numpy", "pandas")
-BEGINNINGS = ("config.yaml", "train.log", "tensorboard")  # what a run has before its first checkpoint
+LOCK = "training.lock"  # there as long as a process trains in the folder
+BEGINNINGS = ("config.yaml", "train.log", "tensorboard", LOCK)  # what a run has before its first checkpoint
+PATIENCE = 10.0  # seconds; a killed run's loading processes hold its lock until they notice
 OF_THE_PLACE = ("run_dir", "resume")  # where a run lies is not what it is
 
 
@@ -77,6 +80,32 @@ class RunFolder:
             raise UserError(
                 f"Cannot write the run folder {self.path} ({error.strerror}): free space or set run_dir."
             ) from None
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Keeps other processes from training in the folder meanwhile; a killed process lets go of it.
+
+        Raises:
+            UserError: another process trains there.
+        """
+        if not self.writes:
+            yield
+            return
+        lock = FileLock(self.path / LOCK, timeout=PATIENCE)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UserError(
+                f"Another process trains in {self.path}: wait for its result, or stop it and resume then."
+            ) from None
+        except (OSError, NotImplementedError):
+            pass  # not every file system has locks
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows removes no file that is open, but does so on release
+                (self.path / LOCK).unlink()
+            lock.release()
 
     @contextmanager
     def logging(self, level: str | None = None) -> Iterator[None]:

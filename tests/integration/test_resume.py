@@ -12,8 +12,11 @@ from functools import wraps
 import pytest
 import torch
 import yaml
+from filelock import FileLock
 
-from recbole_nif import cli
+from recbole_nif import cli, run_folder
+from recbole_nif.errors import UserError
+from recbole_nif.quick_start import run_recbole_nif
 from recbole_nif.trainer import checkpoint
 from tests.toy import toy_config, write_toy
 from tests.unit.test_trainer import random_rows
@@ -242,6 +245,16 @@ class TestARunThatStops:
         assert (code, first) == (0, str(folder / "result.json"))
         assert run(f"--resume={folder}") == (0, first)
         assert (folder / "result.json").read_bytes() == before
+
+    def test_is_not_resumed_while_another_process_trains_it(self, folder, start, monkeypatch):
+        run(*start, act_at=30, act=kill)
+        monkeypatch.setattr(run_folder, "PATIENCE", 0.1)
+        with FileLock(folder / run_folder.LOCK):  # as a training process holds it
+            with pytest.raises(UserError, match=r"Another process trains in .*run: wait for its result, or"):
+                run_recbole_nif(config_dict={"resume": str(folder)})
+            assert not (folder / "result.json").exists()
+        assert run(f"--resume={folder}")[0] == 0
+        assert not (folder / run_folder.LOCK).exists()
 
     def test_before_its_configuration_was_written_cannot_be_resumed(self, folder, start):
         folder.mkdir()
