@@ -22,7 +22,7 @@ LIMITS: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         "collision_codes",
         "rqvae_steps", "rqvae_pca_size", "rqvae_code_dim", "head_size", "inner_size", "attention_heads",
         "beam_width", "encoder_layers", "decoder_layers", "history_stride", "cross_rank", "stream_buffer",
-        "stream_eval_shards", "sparse_adam_rows",
+        "stream_eval_shards", "sparse_adam_rows", "save_step",
     )),
     ("at least 2", lambda value: value >= 2, ("cross_fit_folds",)),
     ("at least 0", lambda value: value >= 0, (
@@ -82,6 +82,8 @@ def objection(key: str, value: Any) -> str | None:
     spelled = leaf in INTERVAL_KEYS or parent == "val_interval"
     if spelled and isinstance(value, str) and not _intervals(value):
         return INTERVAL
+    if leaf == "attention_mlp_hidden_size" and value == []:
+        return "a list of one width or more"
     numbers = [item for item in (value if isinstance(value, list) else [value]) if type(item) in (int, float)]
     for words, holds, endings in LIMITS:
         if leaf.endswith(endings) and not all(map(holds, numbers)):

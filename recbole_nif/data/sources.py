@@ -27,6 +27,8 @@ import json
 import logging
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -67,8 +69,7 @@ def ensure_dataset(name: str, folder: Path, source: dict | None = None) -> None:
     attempts = _attempts(name, source)
     if _is_current(name, folder, attempts):
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.parent / f".{name}.lock"):
+    with _alone(folder.parent, name):
         if _is_current(name, folder, attempts):
             return
         failures = []
@@ -79,6 +80,23 @@ def ensure_dataset(name: str, folder: Path, source: dict | None = None) -> None:
                 failures.append(f"{attempt['kind']}: {reason}")
                 logger.warning("%s: %s", name, failures[-1])
         raise UserError(_what_to_do(name, folder, source, attempts, failures))
+
+
+@contextmanager
+def _alone(data_path: Path, name: str) -> Iterator[None]:
+    """Keeps other processes from making the same dataset; a mistake of the user leaves nothing behind."""
+    made = [path for path in (data_path, *data_path.parents) if not path.exists()]
+    data_path.mkdir(parents=True, exist_ok=True)
+    lock = data_path / f".{name}.lock"
+    with FileLock(lock):
+        try:
+            yield
+        except UserError:
+            with suppress(OSError):  # a folder that is not empty stays
+                lock.unlink()
+                for path in made:
+                    path.rmdir()
+            raise
 
 
 def read_source(folder: Path) -> dict | None:

@@ -238,8 +238,10 @@ class Scorer:
 
     # -- what changes
 
-    def update(self, user, events) -> None:
-        """Appends events to a user, known or not; later scores see them.
+    def update(self, user, events) -> int:
+        """Appends events to a user, known or not, and returns how many; later scores see them.
+
+        Events that the data would not have kept, such as those of a filtered ``val_interval``, are left out.
 
         Args:
             user: token.
@@ -255,6 +257,7 @@ class Scorer:
             number = self._user_numbers([token])[0]
             read = self.data.rule.read(events, self.data.columns, max(number, PADDING), self.log.item_rank)
             self.log.append(number or self.log.admit(token), read)
+            return len(read)
 
     def add_items(self, table) -> int:
         """Makes items known that came after training, by their features and texts; returns how many.

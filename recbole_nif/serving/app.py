@@ -83,9 +83,9 @@ def create_app(scorer: Scorer, limits: Limits | None = None, wait: float = 0.0) 
     @app.post("/events")
     async def events(body: EventsBody) -> Response:
         limits.check_events("events", body.events)
-        await worker.ask(lambda s: s.update(body.user, body.events), changes=True)
-        metrics.events.inc(len(body.events))
-        return JSONResponse({"appended": len(body.events)})
+        appended = await worker.ask(lambda s: s.update(body.user, body.events), changes=True)
+        metrics.events.inc(appended)
+        return JSONResponse({"appended": appended})
 
     @app.get("/healthz")
     async def healthz() -> Response:

@@ -57,10 +57,19 @@ SAID_ELSEWHERE = {
 
 
 def find_sweep(name: str) -> Path:
-    """The sweep file of that path, or the shipped one of that name."""
-    shipped = props_dir() / "sweep" / f"{Path(name).stem}.yaml"
-    named = Path(name).parent.as_posix() in (".", "props/sweep") and shipped.is_file()
-    return shipped if named and not Path(name).is_file() else Path(name)
+    """The sweep file of that path, or the shipped one of that name.
+
+    Raises:
+        UserError: there is neither.
+    """
+    file, folder = Path(name), props_dir() / "sweep"
+    if file.is_file():
+        return file
+    shipped = folder / f"{file.stem}.yaml"
+    if file.parent.as_posix() in (".", "props/sweep") and shipped.is_file():
+        return shipped
+    names = sorted(path.stem for path in folder.glob("*.yaml"))
+    raise UserError(f"There is no sweep file {name}: give the path of one, or one of {', '.join(names)}.")
 
 
 def read_sweep(file: Path, given: Mapping[str, Any]) -> Sweep:

@@ -476,5 +476,7 @@ def test_contradictory_options_are_refused_with_the_remedy():
         tiny_amen(tsp_mode="both", generator_cross_fit="kfold")
     with pytest.raises(UserError, match="tsp_mode shift needs one of use_scene_space"):
         tiny_amen(tsp_mode="shift", use_scene_space=False, use_item_space=False, use_nif=False)
+    with pytest.raises(UserError, match="moveline_encoder: gru needs n_layers of at least 1"):
+        tiny_amen(moveline_encoder="gru", n_layers=0)
     with pytest.raises(UserError, match="div_form logdet does not go with regularizer_form geodesic"):
         tiny_amen(div_form="logdet")

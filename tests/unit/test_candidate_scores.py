@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from recbole_nif.errors import UserError
 from recbole_nif.model.genci.codebook import cohort_numbers
 from recbole_nif.model.layers.sphere import unit
 from tests.unit.amen_doubles import tiny_amen, tiny_batch
@@ -44,5 +45,9 @@ def test_items_of_one_cohort_have_one_score_and_dead_beams_none():
 
 
 def test_sequences_of_codes_have_numbers_of_their_own():
-    codes = torch.cartesian_prod(*[torch.arange(-1, 3)] * 3)
-    assert len(cohort_numbers(codes).unique()) == 64
+    codes = torch.cartesian_prod(torch.arange(-1, 3), torch.arange(-1, 2), torch.arange(-1, 4))
+    assert len(cohort_numbers(codes, (3, 2, 4)).unique()) == 4 * 3 * 5
+    last = torch.tensor([[255] * 7, [255] * 6 + [254]])
+    assert len(cohort_numbers(last, [256] * 7).unique()) == 2  # 257^7 fits into 63 bits
+    with pytest.raises(UserError, match=r"of 8 levels with 256 codes .* use fewer code_levels"):
+        cohort_numbers(torch.zeros(1, 8, dtype=torch.long), [256] * 8)

@@ -190,6 +190,7 @@ def test_a_history_may_say_labels_or_ratings_and_drops_what_the_data_drop(tmp_pa
     assert np.array_equal(
         scorer.score(items=ITEMS, history=rated), scorer.score(items=ITEMS, history=labeled)
     )
+    assert scorer.update("new", rated) == 3  # of four, one of which is left out
 
 
 def test_states_are_kept_in_bounded_memory(scorer):

@@ -158,6 +158,17 @@ class TestErrors:
         with pytest.raises(UserError, match=re.escape("put mine.inter (and mine.user, mine.item if")):
             ensure_dataset("mine", folder, None)
 
+    def test_nothing_is_left_of_a_search_for_data_that_are_not_there(self, tmp_path):
+        with pytest.raises(UserError):
+            ensure_dataset("my-data", tmp_path / "here" / "dataset" / "my-data", None)
+        assert not list(tmp_path.iterdir())
+        (tmp_path / "here").mkdir()
+        with pytest.raises(UserError):
+            ensure_dataset("my-data", tmp_path / "here" / "dataset" / "my-data", None)
+        assert [path.name for path in tmp_path.iterdir()] == ["here"] and not list(
+            (tmp_path / "here").iterdir()
+        )
+
     def test_source_path_moves_the_place_where_raw_files_are_expected(self, raw_folder, tmp_path):
         target = tmp_path / "elsewhere" / "mine"
         ensure_dataset("mine", target, {**RAW_RATINGS, "path": str(raw_folder)})

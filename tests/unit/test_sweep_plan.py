@@ -48,6 +48,15 @@ def test_a_grid_is_every_combination_of_models_splits_seeds_and_values(read):
     assert config["mlp_hidden_size"] == [8, 4] and config["split_preset"] == "random" and config["seed"] == 2
 
 
+def test_a_name_that_is_no_sweep_is_told_with_the_shipped_ones(capsys):
+    assert cli.main(["--sweep=quikc"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(
+        "error: There is no sweep file quikc: give the path of one, or one of amen_ablation, "
+    )
+    assert "quick" in told and told.count("\n") == 1
+
+
 def test_an_entrys_values_win_over_the_data_sets_and_those_over_all_runs(read):
     sweep = read(
         models=["LR", {"NIFDIN": {"epochs": 7}}],
@@ -207,7 +216,7 @@ def test_a_wrong_sweep_file_is_refused_in_one_sentence(values, words, tmp_path, 
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["--sweep=nowhere.yaml"], ["nowhere.yaml", "No such file"]),
+        (["--sweep=nowhere.yaml"], ["nowhere.yaml", "There is no sweep file"]),
         (["--sweep"], ["--sweep"]),
         (["--sweep=quick", "--epoch=3"], ["Unknown key 'epoch'"]),
         (["--sweep=quick", "--seed=3"], ["seed cannot stand in the command line"]),

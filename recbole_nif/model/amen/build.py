@@ -44,6 +44,8 @@ def build_moveline(config, dataset) -> MovelineEncoder:
     width, embedding_size = config["hidden_size"], config["embedding_size"]
     if width % config["n_heads"]:
         raise UserError(f"hidden_size {width} must be a multiple of n_heads ({config['n_heads']}).")
+    if choice(config, "moveline_encoder") == "gru" and config["n_layers"] < 1:
+        raise UserError("moveline_encoder: gru needs n_layers of at least 1.")
     events = EventEmbedding(
         items=build_items(config, dataset),
         n_behaviors=dataset.n_behaviors,

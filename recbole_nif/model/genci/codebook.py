@@ -1,19 +1,33 @@
 """From decoder states to codes and back: the token embedding, its use as output layer, next-token loss."""
 
+from collections.abc import Sequence
+from itertools import accumulate
+from operator import mul
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_nif.errors import UserError
 from recbole_nif.model.layers.embedding import lookup
 
 
-def cohort_numbers(codes: Tensor) -> Tensor:
-    """A number of its own for every sequence of codes, [..., M] -> [...]; NO_CODE counts as a code."""
-    size = 1 << (62 // codes.shape[-1])  # codes are much fewer
-    weight = size ** torch.arange(codes.shape[-1], device=codes.device)
-    return ((codes + 1) * weight).sum(-1)
+def cohort_numbers(codes: Tensor, sizes: Sequence[int]) -> Tensor:
+    """A number of its own for every sequence of codes, [..., M] -> [...]; NO_CODE counts as a code.
+
+    sizes: codes of each of the M levels.
+
+    Raises:
+        UserError: there are more sequences than whole numbers.
+    """
+    place = list(accumulate((size + 1 for size in sizes), mul, initial=1))
+    if place[-1] >= 2**63:
+        raise UserError(
+            f"Semantic IDs of {len(sizes)} levels with {max(sizes)} codes have too many cohorts to tell "
+            "apart: use fewer code_levels or a smaller codebook_size."
+        )
+    return ((codes + 1) * torch.tensor(place[:-1], device=codes.device)).sum(-1)
 
 
 class CodeTokens(nn.Module):

@@ -62,7 +62,7 @@ class GenCI(CTRModel):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         ids, width = dataset.semantic_ids, config["hidden_size"]
-        self.n_levels = len(ids.sizes)
+        self.sizes, self.n_levels = ids.sizes, len(ids.sizes)
         self.use_long_term, self.use_short_term = config["use_lt_intent"], config["use_st_intent"]
         self.long_term_scale = width**-0.5 if config["scale_lt_intent"] else 1.0
         self.lambda_ntp = config["lambda_ntp"] if config["use_ntp"] else 0.0
@@ -159,9 +159,9 @@ class GenCI(CTRModel):
         Cohorts are those of ``CANDIDATE_BEAMS`` beams, not of the one that the click model reads.
         """
         found = self.generated(batch, self.n_levels - 1, CANDIDATE_BEAMS)
-        number = cohort_numbers(self.codes[:, :-1])  # [n_items]
+        number = cohort_numbers(self.codes[:, :-1], self.sizes[:-1])  # [n_items]
         known, place = number.unique(return_inverse=True)
-        beam = cohort_numbers(found.codes)  # [H, W]
+        beam = cohort_numbers(found.codes, self.sizes[:-1])  # [H, W]
         cohort = torch.searchsorted(known, beam).clamp_max(len(known) - 1)
         score = found.score.masked_fill(known[cohort] != beam, float("-inf"))  # free decoding: no such item
         best = score.new_full((len(score), len(known)), float("-inf")).scatter_reduce(

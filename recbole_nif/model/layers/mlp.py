@@ -21,7 +21,7 @@ POINTWISE = {
 
 
 class Dice(nn.Module):
-    """Data adaptive activation of DIN (KDD 2018, section 5.3), per unit of the last dimension:
+    """Data adaptive activation of DIN (KDD 2018, section 5.2), per unit of the last dimension:
 
         y = p(x) x + (1 - p(x)) alpha x ,   p(x) = sigmoid((x - E[x]) / sqrt(Var[x] + eps))
 
