@@ -28,8 +28,8 @@ from recbole_nif.semantic_id.health import (
     categorical_field,
     health_report,
     log_health,
-    memberships_of,
     stop_if_collapsed,
+    values_of,
 )
 from recbole_nif.semantic_id.quantizer import QuantizerSettings, quantize
 from recbole_nif.semantic_id.quantizer_file import IDS, FittedQuantizer, quantizer_beside
@@ -212,7 +212,7 @@ def _items_of_training(dataset) -> np.ndarray:
 
 def _health(config, dataset, ids: SemanticIds) -> dict:
     field = categorical_field(config, dataset)
-    return health_report(ids, memberships_of(dataset, field), field, config["seed"])
+    return health_report(ids, values_of(dataset, field), field, config["seed"])
 
 
 def _cache(config) -> Path:

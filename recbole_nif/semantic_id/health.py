@@ -18,7 +18,7 @@ MOST_FEATURE_VALUES = 1000  # of a field that cohorts are judged by
 logger = logging.getLogger(__name__)
 
 
-def health_report(ids: SemanticIds, memberships: Tensor | None, field: str | None, seed: int) -> dict:
+def health_report(ids: SemanticIds, values: Tensor | None, field: str | None, seed: int) -> dict:
     """Plain values for the log and result.json.
 
     Per level: ``used`` codes, ``perplexity`` and, where there is a field, ``purity``, the share of items that
@@ -26,7 +26,7 @@ def health_report(ids: SemanticIds, memberships: Tensor | None, field: str | Non
 
     Args:
         ids: IDs with a collision digit.
-        memberships: [n_items, values] bool, the values of a categorical field; None without one.
+        values: [n_items, length] int64, the values of a categorical field, 0 = padding; None without one.
         field: its name.
         seed: of the dealing.
     """
@@ -38,9 +38,9 @@ def health_report(ids: SemanticIds, memberships: Tensor | None, field: str | Non
         code = codes[:, level]
         count = torch.bincount(code, minlength=size)
         report = {"size": size, "used": int((count > 0).sum()), "perplexity": perplexity(count)}
-        if memberships is not None:
-            report["purity"] = purity(code, memberships[rows], size)
-            report["random_purity"] = purity(code[shuffled], memberships[rows], size)
+        if values is not None:
+            report["purity"] = purity(code, values[rows], size)
+            report["random_purity"] = purity(code[shuffled], values[rows], size)
         levels.append(report)
     _, group_size = torch.unique(codes[:, :-1], dim=0, return_counts=True)
     return {
@@ -59,13 +59,16 @@ def perplexity(count: Tensor) -> float:
     return float(torch.exp(-(share * share.log()).sum()))
 
 
-def purity(code: Tensor, memberships: Tensor, size: int) -> float:
+def purity(code: Tensor, values: Tensor, size: int) -> float:
     """Share of items that carry their cohort's most frequent value.
 
-    code: [items] in 0..size-1; memberships: [items, values] bool.
+    code: [items] in 0..size-1; values: [items, length] int64, 0 = padding; one that stands twice counts once.
     """
-    per_cohort = torch.zeros(size, memberships.shape[1], dtype=torch.long)
-    per_cohort.index_add_(0, code, memberships.long())
+    values = values.sort(dim=1).values
+    first = F.pad(values[:, 1:] != values[:, :-1], (1, 0), value=True) & (values != 0)
+    n_values = int(values.max()) + 1
+    pair = (code.unsqueeze(1) * n_values + values)[first]
+    per_cohort = torch.bincount(pair, minlength=size * n_values).view(size, n_values)
     return float(per_cohort.max(1).values.sum() / len(code))
 
 
@@ -84,16 +87,9 @@ def categorical_field(config, dataset) -> str | None:
     return scene if scene in fields else min(fields, key=dataset.num, default=None)
 
 
-def memberships_of(dataset, field: str | None) -> Tensor | None:
-    """Which values of a categorical item field each item has: [n_items, values] bool; None without one."""
-    if field is None:
-        return None
-    values = dataset.item_feat[field].reshape(dataset.item_num, -1)  # [n_items, length]
-    present = (
-        F.pad(torch.zeros(dataset.item_num, dataset.num(field) - 1), (1, 0)).scatter_(1, values, 1.0) > 0
-    )
-    present[:, 0] = False  # padding
-    return present
+def values_of(dataset, field: str | None) -> Tensor | None:
+    """The values of a categorical item field: [n_items, length] int64, 0 = padding; None without one."""
+    return None if field is None else dataset.item_feat[field].reshape(dataset.item_num, -1)
 
 
 def log_health(facts: Mapping) -> None:

@@ -172,10 +172,9 @@ def test_perplexity_counts_equally_frequent_codes():
 
 def test_purity_is_the_share_of_the_most_frequent_value_of_each_cohort():
     code = torch.tensor([0, 0, 0, 2, 2])
-    comedy = [True, True, False, False, True]
-    drama = [False, True, True, False, True]
-    members = torch.tensor([comedy, drama]).T
-    assert purity(code, members, size=3) == pytest.approx((2 + 1) / 5)
+    comedy, drama = 1, 2
+    values = torch.tensor([[comedy, 0], [drama, comedy], [drama, drama], [0, 0], [comedy, drama]])
+    assert purity(code, values, size=3) == pytest.approx((2 + 1) / 5)  # a drama that says so twice is one
 
 
 def small_report():
@@ -183,7 +182,7 @@ def small_report():
     codes = torch.tensor([[-1, -1], [0, 0], [0, 0], [0, 1], [3, 1], [3, 1], [3, 1]])
     genre = torch.tensor([0, 1, 1, 1, 2, 2, 2])
     ids = SemanticIds.with_digit(codes, (4, 2), 4)
-    return health_report(ids, torch.nn.functional.one_hot(genre, 3) > 0, "genre", seed=1)
+    return health_report(ids, genre.unsqueeze(1), "genre", seed=1)
 
 
 def test_the_health_report_by_hand():
