@@ -146,6 +146,7 @@ def test_every_key_of_a_shipped_sweep_is_valid(name, tmp_path):
         "sensitivity": (1 + 4 * 4) + (1 + 3 + 2 + 3 + 4 * 3),  # each model's defaults once
         "tune": 7 * 30,
         "ml_100k": 5 * 8,
+        "ml_1m": 3 * 9,
     }
     assert f"{expected[name]} runs to do; time in one process: unknown for {expected[name]} runs." in shown
     assert list(tmp_path.iterdir()) == []
