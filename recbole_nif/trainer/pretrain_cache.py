@@ -49,12 +49,14 @@ def pretrain_once(
         return train()
     stage_2_keys = vars(type(model)).get("stage_2_keys", frozenset())
     path = Path(place) / f"{content_hash(_dependencies(config, stage_2_keys, data))}.pt"
+    begun = folder is not None and (folder / "pretrain-last.pt").is_file()  # by this run, which goes on
     lock = _locked(path)
     try:
-        if path.is_file():
+        if path.is_file() and not begun:
             return _load(config, model.generator, path, folder)
         report = train()
-        checkpoint.save(path, _payload(config, model.generator, data, report))
+        if not path.is_file():
+            checkpoint.save(path, _payload(config, model.generator, data, report))
         return report
     finally:
         lock.release()

@@ -76,6 +76,14 @@ def test_a_second_run_takes_stage_1_from_the_first_and_ends_as_if_it_had_trained
     assert (mine.best_epoch, mine.checkpoint) == (its.best_epoch, "pretrain-best.pt")
 
 
+def test_a_run_that_goes_on_keeps_the_stage_1_that_it_trained_itself(tmp_path):
+    first = trained(tmp_path / "first")
+    again = Run(tmp_path / "first", "AMEN", **SMALL, pretrain_cache=str(tmp_path / "stage-1"))
+    again.trainer.resumes = True
+    again.fit()
+    assert again.trainer.reports[0].record() == first.trainer.reports[0].record()
+
+
 @pytest.mark.parametrize(
     "settings",
     [
