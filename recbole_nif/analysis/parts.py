@@ -127,7 +127,7 @@ def _cohorts(cohorts: Cohorts, case: Case, view, names: Names) -> Part:
         members = torch.nonzero(cohorts.item_codes[:, level].cpu() == code).squeeze(1)
         clicks = view.train_item_count[members]
         known = members[clicks.argsort(descending=True, stable=True)][:COHORT].tolist()
-        own = "yes" if case.item in members.tolist() else "no"
+        own = "yes" if int(cohorts.own[0, level]) == code else "no"
         titles = "; ".join(names.title(item) for item in known)
         cells.append((str(level + 1), str(code), f"{len(members):,}", own, titles))
         few = f"{len(members):,} items: {titles}"

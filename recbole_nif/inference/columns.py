@@ -155,6 +155,15 @@ def as_tokens(values: Iterable) -> np.ndarray:
     return np.array([_token(value) for value in series], dtype=object)
 
 
+def as_cells(values: Iterable, separator: str) -> list[str]:
+    """Values as a file of the data would write them: tokens as in ``as_tokens``, those of a list joined."""
+    return [
+        _token(value) if isinstance(value, str) or not isinstance(value, Iterable)
+        else separator.join(map(_token, value))
+        for value in values
+    ]  # fmt: skip
+
+
 def _token(value) -> str:
     if isinstance(value, str):
         return value

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_nif.errors import UserError
-from recbole_nif.inference.columns import PADDING, as_tokens
+from recbole_nif.inference.columns import PADDING, as_cells, as_tokens
 from recbole_nif.inference.frames import require
 from recbole_nif.inference.row_error import RowError
 from recbole_nif.inference.serving_data import ServingData
@@ -114,9 +114,11 @@ def _semantic_ids(data: ServingData, frame: pd.DataFrame) -> SemanticIds | None:
     if ids.quantizer is not None and template:
         parsed = Template.parse(template)
         if set(parsed.columns) <= set(frame.columns):
-            cells = frame[parsed.columns].fillna("").astype(str).to_dict("records")
-            filled = [place for place, cell in enumerate(cells) if any(cell.values())]
-            texts = [parsed.render(cells[place], data.columns.separator) for place in filled]
+            separator = data.columns.separator
+            columns = {name: as_cells(frame[name], separator) for name in parsed.columns}
+            cells = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+            filled = [place for place, row in enumerate(cells) if any(cell.strip() for cell in row.values())]
+            texts = [parsed.render(cells[place], separator) for place in filled]
             if texts:
                 codes[filled] = codes_of_texts(data.config, ids.quantizer, texts)
     return ids.add_items(codes)

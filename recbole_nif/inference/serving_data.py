@@ -78,7 +78,7 @@ class ServingData:
                 name: dataset.all_rows[name][:0] for name in dataset.all_rows.columns if name not in answers
             },
             rule=EventRule.of(
-                config, SceneRule.of_dataset(dataset), timed=timed, moveline=dataset.moveline_names
+                config, SceneRule.of_dataset(dataset).distinct(), timed=timed, moveline=dataset.moveline_names
             ),
             log=dataset.event_log,
             event_items=np.unique(dataset.event_log.item.numpy()),

@@ -31,7 +31,8 @@ class Cohorts(NamedTuple):
 
     codes: Tensor  # [B, N-1] int64
     weight: Tensor | None  # [B, N-1], summing to 1; None where the candidate does not weigh them
-    item_codes: Tensor  # [n_items, N-1] int64, negative for an item without codes
+    item_codes: Tensor  # [n_items, N-1] int64 of the items in cohorts, negative for one without codes
+    own: Tensor  # [B, N-1] int64, the candidate's codes
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from torch import Tensor
 from recbole_nif.semantic_id.codes import NO_CODE, SemanticIds
 from recbole_nif.tracing import exporting
 
+FEW = 8  # codes are few where there are so many times more cohorts; then only theirs are summed
+
 
 class _Movable:
     """A dataclass whose tensors go to a device together."""
@@ -117,7 +119,8 @@ class Cohorts(_Movable):
     def mean(self, table: Tensor, level_codes: Tensor, over: str = "count") -> Tensor:
         """Eq. 7: the mean embedding of the items that share each code.
 
-        Every cohort is summed once, whatever the batch, since batches name most of them.
+        Every cohort is summed once, whatever the batch, since batches name most of them. Without gradient a
+        few codes, such as those of one user, have only their own cohorts summed.
 
         Args:
             table: [n_items, d], an embedding per item id.
@@ -129,13 +132,22 @@ class Cohorts(_Movable):
             [..., N-1, d]; zeros for an empty cohort.
         """
         count = self.count
-        sums = self._sums(table)  # [cohorts, d]
         divisor = count.clamp(min=1) if over == "count" else count.max().clamp(min=1).expand_as(count)
-        means = sums / divisor.unsqueeze(-1).to(sums.dtype)  # [cohorts, d]
         exists = level_codes != NO_CODE
         number = torch.where(exists, level_codes + self.begin, 0)
-        picked = means.index_select(0, number.reshape(-1)).view(*number.shape, -1)  # same sum in any threads
-        return picked * exists.unsqueeze(-1)
+        asked = number.reshape(-1)
+        few = FEW * len(asked) <= len(count) and not torch.is_grad_enabled() and not exporting()
+        sums, divisor = (self._sums_of(asked, table), divisor[asked]) if few else (self._sums(table), divisor)
+        means = sums / divisor.unsqueeze(-1).to(sums.dtype)  # [asked or all cohorts, d]
+        picked = means if few else means.index_select(0, asked)  # the same sum in any threads
+        return picked.view(*number.shape, -1) * exists.unsqueeze(-1)
+
+    def _sums_of(self, cohorts: Tensor, table: Tensor) -> Tensor:
+        begin, length = self.offsets[cohorts], self.count[cohorts]
+        offsets = F.pad(length.cumsum(0), (1, 0))
+        place = torch.arange(int(offsets[-1]), device=length.device)
+        place += (begin - offsets[:-1]).repeat_interleave(length, output_size=len(place))
+        return F.embedding_bag(self.items[place], table, offsets, mode="sum", include_last_offset=True)
 
     def _sums(self, table: Tensor) -> Tensor:
         if not exporting():

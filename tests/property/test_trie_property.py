@@ -1,9 +1,12 @@
 """Trees and cohorts of drawn IDs against slow references."""
 
+from unittest.mock import patch
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recbole_nif.semantic_id import trie
 from recbole_nif.semantic_id.codes import NO_CODE, SemanticIds
 from recbole_nif.semantic_id.trie import Cohorts, PrefixTrie
 
@@ -64,6 +67,8 @@ def test_cohort_means_equal_a_slow_reference(ids, data):
     largest = int(cohorts.count.max())
     means = cohorts.mean(table, torch.tensor(rows))
     padded = cohorts.mean(table, torch.tensor(rows), over="padded")
+    with patch.object(trie, "FEW", 0), torch.no_grad():  # as for a few codes of many
+        assert torch.equal(cohorts.mean(table, torch.tensor(rows)), means)
     for place, row in enumerate(rows):
         for level, code in enumerate(row):
             members = [item for item in range(len(table)) if code >= 0 and ids.codes[item, level] == code]

@@ -104,6 +104,8 @@ def test_a_set_is_the_mean_of_its_members():
     sets = SetEmbedding(members=torch.tensor([[0, 0], [1, 0], [1, 2]]), n_elements=3, embedding_size=2)
     sets.table.weight.data = torch.tensor([[0.0, 0.0], [2.0, 4.0], [6.0, 0.0]])
     assert sets(torch.tensor([[0, 1], [2, 0]])).tolist() == [[[0, 0], [2, 4]], [[4, 2], [0, 0]]]
+    with torch.no_grad():
+        assert sets(torch.tensor([2])).tolist() == [[4, 2]]  # one of three: the others are not averaged
 
 
 def names(config, sources) -> list[str]:

@@ -63,6 +63,7 @@ class GenCI(CTRModel):
         super().__init__(config, dataset)
         ids, width = dataset.semantic_ids, config["hidden_size"]
         self.sizes, self.n_levels = ids.sizes, len(ids.sizes)
+        self.n_trained = dataset.item_num  # items added later are in no cohort
         self.use_long_term, self.use_short_term = config["use_lt_intent"], config["use_st_intent"]
         self.long_term_scale = width**-0.5 if config["scale_lt_intent"] else 1.0
         self.lambda_ntp = config["lambda_ntp"] if config["use_ntp"] else 0.0
@@ -198,7 +199,9 @@ class GenCI(CTRModel):
         vectors = {"short-term intent": self.short_term.score_items(ids, intent), "target": self.items(ids)}
         if self.use_long_term:
             vectors = {"long-term intent": encoded.last[of_row], **vectors}
-        return Explanation(attentions, None, Cohorts(codes[of_row], weight, self.codes[:, :-1]), vectors)
+        item_codes = self.codes[:, :-1]
+        cohorts = Cohorts(codes[of_row], weight, item_codes[: self.n_trained], own=item_codes[ids])
+        return Explanation(attentions, None, cohorts, vectors)
 
     # -- parts
 
