@@ -221,11 +221,12 @@ class CTRDataset(RowReader, Dataset):
         return int(self.inter_feat[self.label_field].sum())
 
     def fingerprint(self) -> int:
-        """A checksum of log, training rows and semantic IDs, by which a resumed run knows its data again."""
+        """A checksum of log, scenes, training rows and semantic IDs, by which a run knows its data again."""
         log, checksum = self.event_log, 0
         ids = [self.semantic_ids.codes] if self.needs.semantic_ids else []
         item, scene = log.item.int(), log.scene.int()  # whatever bytes they take in the log
-        for values in (log.offsets, item, log.label, log.timestamp, scene, self.train_rows, *ids):
+        scenes = (scene, log.behavior.int(), self.scenes.members.contiguous(), self.item_scene)
+        for values in (log.offsets, item, log.label, log.timestamp, *scenes, self.train_rows, *ids):
             checksum = zlib.crc32(values.numpy(), checksum)
         return checksum
 

@@ -136,7 +136,7 @@ class Cohorts(_Movable):
         exists = level_codes != NO_CODE
         number = torch.where(exists, level_codes + self.begin, 0)
         asked = number.reshape(-1)
-        few = FEW * len(asked) <= len(count) and not torch.is_grad_enabled() and not exporting()
+        few = not exporting() and not torch.is_grad_enabled() and FEW * len(asked) <= len(count)
         sums, divisor = (self._sums_of(asked, table), divisor[asked]) if few else (self._sums(table), divisor)
         means = sums / divisor.unsqueeze(-1).to(sums.dtype)  # [asked or all cohorts, d]
         picked = means if few else means.index_select(0, asked)  # the same sum in any threads

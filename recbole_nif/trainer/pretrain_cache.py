@@ -27,11 +27,16 @@ OF_BOTH_STAGES = {"epochs", "learning_rate", "weight_decay", "stopping_step", "e
 
 
 def pretrain_once(
-    config, model: nn.Module, data: int, folder: Path | None, train: Callable[[], StageReport]
+    config,
+    model: nn.Module,
+    data: int,
+    folder: Path | None,
+    train: Callable[[], StageReport],
+    resume: bool = False,
 ) -> StageReport:
     """Leaves ``model.generator`` as ``train`` would, by loading it if an earlier run has trained the same.
 
-    Runs that start together wait for one. Several processes of one run share nothing with other runs.
+    Runs that start together wait for one. Runs in several processes or on shards share nothing.
 
     Args:
         config: ``pretrain_cache``, the folder of trained generators, or None.
@@ -40,12 +45,18 @@ def pretrain_once(
         data: fingerprint of the data.
         folder: gets the run's own ``pretrain-best.pt``; None for none.
         train: trains the generator and leaves it with its best weights.
+        resume: whether the run goes on; then what it took earlier stays, wherever the folder is now.
 
     Raises:
         UserError: ``pretrain_cache`` cannot be written.
     """
     place = config["pretrain_cache"]
-    if not place or config["single_spec"] is False:
+    own = None if folder is None else folder / "pretrain-best.pt"
+    if (
+        resume and own is not None and own.is_file() and "report" in checkpoint.load(own)
+    ):  # it was taken from another run
+        return _load(config, model.generator, own, None)
+    if not place or config["single_spec"] is False or config["stream_shards"]:
         return train()
     stage_2_keys = vars(type(model)).get("stage_2_keys", frozenset())
     path = Path(place) / f"{content_hash(_dependencies(config, stage_2_keys, data))}.pt"

@@ -113,7 +113,9 @@ class NIFTrainer(Trainer):
             callback = callback_fn if name == self.plan[-1] else None
             train_stage = partial(run, stage, scalars=scalars, verbose=verbose, callback=callback)
             if name == "pretrain":
-                report = pretrain_once(self.config, self.model, data, folder, train_stage)
+                report = pretrain_once(
+                    self.config, self.model, data, folder, train_stage, resume=self.resumes
+                )
             else:
                 report = train_stage()
             self.reports.append(report)

@@ -84,6 +84,27 @@ def test_a_run_that_goes_on_keeps_the_stage_1_that_it_trained_itself(tmp_path):
     assert again.trainer.reports[0].record() == first.trainer.reports[0].record()
 
 
+def test_a_run_that_goes_on_keeps_what_it_took_wherever_the_folder_is_now(tmp_path):
+    trained(tmp_path / "first")
+    second = trained(tmp_path / "second", use_sam=False)
+    (tmp_path / "stage-1").rename(tmp_path / "elsewhere")
+    again = Run(tmp_path / "second", "AMEN", **SMALL, use_sam=False, pretrain_cache=str(tmp_path / "stage-1"))
+    again.trainer.resumes = True
+    again.fit()
+    assert again.trainer.reports[0].record() == second.trainer.reports[0].record()
+    assert not (tmp_path / "stage-1").exists()
+
+
+def test_other_genres_of_the_same_items_are_another_stage_1(tmp_path):
+    trained(tmp_path / "a", train_stage="pretrain")
+    run = Run(
+        tmp_path / "b", "AMEN", **SMALL, train_stage="pretrain", pretrain_cache=str(tmp_path / "stage-1")
+    )
+    before = run.views[0].fingerprint()
+    run.views[0].scenes.members[1:] += 1
+    assert run.views[0].fingerprint() != before
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -186,7 +186,7 @@ class SetEmbedding(nn.Module):
 
     def forward(self, sets: Tensor) -> Tensor:
         """``sets`` [...] -> [..., embedding_size]; zeros for set 0."""
-        if sets.numel() < len(self.members) and not torch.is_grad_enabled() and not exporting():
+        if not exporting() and not torch.is_grad_enabled() and sets.numel() < len(self.members):
             members = self.members[sets]  # [..., S]: a few sets of many
             return masked_mean(self.table(members), members != 0)
         vectors = masked_mean(self.table(self.members), self.members != 0)  # [n_sets, embedding_size]
