@@ -2,8 +2,6 @@
 
 A held-out pair loss below log 2, or below the loss for the opposite labels, would mean that the way pairs are
 chosen gives their labels away. It may be above log 2: scores that say nothing cost more the larger they are.
-The form logit is known to fail for some seeds: the later row of a pair reads the earlier one's label in its
-past, which is the opposite of its own by selection.
 """
 
 import copy
@@ -41,32 +39,29 @@ def pair_losses(config, model, view) -> np.ndarray:
     return np.array(losses)
 
 
-READS_THE_OTHER = pytest.mark.xfail(reason="the later row's past holds the earlier row's label", strict=False)
-
-
 @pytest.mark.parametrize(
-    ("mode", "partner"),
+    ("mode", "partner", "seed"),
     [
-        pytest.param("logit", "in_batch", marks=READS_THE_OTHER),
-        pytest.param("logit", "nearest", marks=READS_THE_OTHER),
-        ("shift", "in_batch"),
-        ("shift", "nearest"),
-        pytest.param("both", "in_batch", marks=READS_THE_OTHER),
+        ("logit", "in_batch", 3),
+        ("logit", "in_batch", 8),  # where it failed while the later row read the earlier one's label
+        ("logit", "nearest", 3),
+        ("shift", "in_batch", 3),
+        ("both", "in_batch", 3),
     ],
 )
-def test_on_coin_flips_the_held_out_pair_loss_stays_at_log_2_and_auc_at_a_half(folder, mode, partner):
+def test_on_coin_flips_the_held_out_pair_loss_stays_at_log_2_and_auc_at_a_half(folder, mode, partner, seed):
     overrides = {
         "tsp_mode": mode,
         "tsp_partner": partner,
         "tsp_ratio": 1.0,
         "lambda_tsp": 1.0,
         "epochs": 1,
-        "seed": 3,
+        "seed": seed,
     }
     settings = {**SETTINGS, **MODELS["AMEN"], "data_path": str(folder), **overrides}
     config = NIFConfig("AMEN", "planted", config_dict=settings)
     train, _, test = CTRDataset(config).build()
-    torch.manual_seed(3)
+    torch.manual_seed(seed)
     model = config.model_class(config, train)
     trainer = NIFTrainer(config, model)
     trainer.fit(CTRDataLoader(config, train, shuffle=True), saved=False)

@@ -356,7 +356,7 @@ def test_match_scores_are_exact_for_stage_1_vectors():
     target = model.generator.item_table()[batch["item_id"]]
     cosine = torch.einsum("nkd,nd->nk", flow, target)
     state = model.encode_user(batch)
-    reading = model._read(model._target(batch["item_id"]), state.moveline)
+    reading = model.read(model._target(batch["item_id"]), state.moveline)
     expected = torch.stack([cosine.amax(1), cosine.mean(1), cosine[:, 0]], dim=1)
     assert torch.allclose(reading.match[:, 3:], expected, atol=1e-5)
     assert torch.allclose(
@@ -377,6 +377,7 @@ def test_loss_terms_are_weighted_and_partners_count_in_tsp_only():
     )
     assert terms["bce"].item() == pytest.approx(expected.item(), rel=1e-5)
     batch["label"][1] = 1.0  # the partner's label: BCE and alignment do not see it
+    batch["item_id"][1] = 6 - batch["item_id"][1]  # and its item
     changed = model.loss_terms(batch)
     assert changed["bce"] == terms["bce"] and changed["align"] == terms["align"]
     assert changed["tsp"] != terms["tsp"]

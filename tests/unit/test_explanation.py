@@ -81,7 +81,7 @@ def test_dien_tells_its_attention():
 def test_amen_tells_the_weights_of_its_three_attentions_and_of_its_flow():
     model, batch = tiny_amen(n_heads=1), tiny_batch()
     state, target = model.encode_user(batch), model._target(batch["item_id"])
-    reading, snapshot = model._read(target, state.moveline), state.moveline
+    reading, snapshot = model.read(target, state.moveline), state.moveline
     told = model.explain(batch)
     history, scene, item = told.attentions
     assert torch.equal(item.length, batch[MOVELINE_CUT])

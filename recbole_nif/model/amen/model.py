@@ -6,6 +6,7 @@ Flow) and 2411.11502 (AMEN: moveline, homogeneous spaces, TSP); no equation of e
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from recbole_nif.config_choices import choice
 from recbole_nif.data.fields import ADDED, FLOW, MOVELINE_CUT, MOVELINE_ROW, PAIR_OF, ROW_GAP
@@ -26,7 +27,7 @@ from recbole_nif.model.amen.build import (
 )
 from recbole_nif.model.amen.explain import explain
 from recbole_nif.model.amen.moveline import Windows, visible_prefix
-from recbole_nif.model.amen.state import AMENState, Reading, Snapshot, Target
+from recbole_nif.model.amen.state import AMENState, Meeting, Reading, Snapshot, Target
 from recbole_nif.model.base import CTRModel
 from recbole_nif.model.explanation import Explanation
 from recbole_nif.model.item_rows import ItemRows
@@ -162,14 +163,14 @@ class AMEN(CTRModel):
         windows = Windows.of(batch)
         visible = visible_prefix(batch[MOVELINE_CUT], windows.item.shape[1])
         flow = batch[FLOW].float() if FLOW in batch and self.freeze_generator else None
-        snapshot = self._snapshot(windows, batch[MOVELINE_ROW], visible, batch[ROW_GAP], flow)
+        snapshot = self.snapshot(windows, batch[MOVELINE_ROW], visible, batch[ROW_GAP], flow)
         return AMENState(self.embed_user(batch), history, ids != 0, snapshot)
 
     def score(self, state: AMENState, candidates, rows: Tensor | None = None) -> Tensor:
         """Logits [N] of the items and contexts in ``candidates``; ``rows`` [N] names the state of each."""
-        state = state.select(rows)
         target = self._target(candidates[self.item_field])
-        return self._logits(state, target, self._read(target, state.moveline), candidates)
+        (logits,) = self._logits(self._met(state.select(rows), target, self.embed_context(candidates)))
+        return logits
 
     def add_items(self, rows: ItemRows) -> None:
         """New items have features, scenes and codes; their y_v is what stage 1 would have handed over."""
@@ -195,23 +196,31 @@ class AMEN(CTRModel):
 
     def loss_terms(self, batch) -> dict[str, Tensor]:
         """The weighted terms "bce", "tsp" and "align" of a batch, which may hold added partners."""
-        state = self.encode_user(batch)
-        ids = batch[self.item_field]
+        state, context = self.encode_user(batch), self.embed_context(batch)
+        ids, labels = batch[self.item_field], batch[self.label_field].float()
+        samples = ~batch[ADDED] if ADDED in batch else None
         target = self._target(ids)
-        reading = self._read(target, state.moveline)
-        logits = self._logits(state, target, reading, batch)
+        pairs = tsp.Pairs.of(batch) if PAIR_OF in batch and self.tsp_mode != "none" else None
+        met = [self._met(state, target, context)]
+        if pairs is not None and self.tsp_mode != "shift":
+            met.append(self._met(*tsp.at_the_earlier_time(state, target, context, pairs)))
+        logits, *earlier_past = self._logits(*met, counted=samples)
         terms = {"bce": self.click_loss(logits, batch)}
-        labels = batch[self.label_field].float()
-        if PAIR_OF in batch and self.tsp_mode != "none":
-            terms["tsp"] = self.lambda_tsp * self._tsp_loss(batch, state, target, logits, labels)
+        if pairs is not None:
+            clicked, others = labels[pairs.later], logits.index_select(0, pairs.earlier)
+            losses = [tsp.pair_loss(later, others, clicked, pairs.counted) for later in earlier_past]
+            if self.tsp_mode in tsp.SHIFT_WEIGHT:
+                shift = tsp.shift_loss(self, batch, state, target, pairs, clicked)
+                losses.append(tsp.SHIFT_WEIGHT[self.tsp_mode] * shift)
+            terms["tsp"] = self.lambda_tsp * sum(losses)
         if self.alignment is not None and self.lambda_align:
-            weight = labels * ~batch[ADDED] if ADDED in batch else labels
+            weight = labels if samples is None else labels * samples
             terms["align"] = self.lambda_align * alignment_loss(
-                reading.summary, target.vector, ids, weight, temperature=self.align_temperature
+                met[0].reading.summary, target.vector, ids, weight, temperature=self.align_temperature
             )
         return terms
 
-    def _snapshot(
+    def snapshot(
         self, windows: Windows, window: Tensor, visible: Tensor, gap: Tensor, flow: Tensor | None = None
     ) -> Snapshot:
         """Rows that read ``visible`` [S, n] events of ``windows``; the flow is computed if not given."""
@@ -239,7 +248,8 @@ class AMEN(CTRModel):
             stage1 = self.item_vectors(ids)
         return Target(features, self.moveline.item_vectors(ids, scenes), scene, item, stage1)
 
-    def _read(self, target: Target, snapshot: Snapshot) -> Reading:
+    def read(self, target: Target, snapshot: Snapshot) -> Reading:
+        """What each of N snapshots says of the target of the same place."""
         scene = item = flow = match = summary = None
         if self.scene_space is not None or self.item_space is not None:
             groups = RowGroups.of(snapshot.window, snapshot.n_windows)
@@ -258,11 +268,13 @@ class AMEN(CTRModel):
             match = torch.cat([match_scores(aligned, target.vector), *exact], dim=1)
         return Reading(scene, item, flow, match, summary)
 
-    def _logits(self, state: AMENState, target: Target, reading: Reading, candidates) -> Tensor:
+    def _met(self, state: AMENState, target: Target, context: Tensor) -> Meeting:
+        """Each state with the target of the same place in its context, [N, context_dim]."""
+        reading = self.read(target, state.moveline)
         history = self.history_attention(target.features, state.history, state.mask, state.history_of)  # c^H
         if self.training and self.flow_dropout and reading.flow is not None:
             reading = reading.without_flow(torch.rand_like(reading.flow[:, :1]) < self.flow_dropout)
-        inputs = [state.user, target.features, self.embed_context(candidates), history]
+        inputs = [state.user, target.features, context, history]
         for read, met in (
             (reading.scene, target.scene),
             (reading.item, target.item),
@@ -271,37 +283,22 @@ class AMEN(CTRModel):
             if read is not None:
                 inputs += [read, met * read]
         inputs += [extra for extra in (reading.match, target.stage1) if extra is not None]
-        logits = self.mlp(self.cross(torch.cat(inputs, dim=-1))).squeeze(-1)
-        return logits if self.moveline_score is None else logits + self._moveline_score(reading)
+        return Meeting(torch.cat(inputs, dim=-1), reading)
 
-    def _moveline_score(self, reading: Reading) -> Tensor:
+    def _logits(self, *met: Meeting, counted: Tensor | None = None) -> list[Tensor]:
+        """z of each meeting, [N] each; of the first one the rows ``counted`` [N] enter Dice's statistics."""
+        sizes = [one.features.shape[0] for one in met]
+        if counted is None and len(met) > 1:
+            counted = torch.ones(sizes[0], dtype=torch.bool, device=met[0].features.device)
+        if counted is not None:
+            counted = F.pad(counted, (0, sum(sizes[1:])))
+        logits = self.mlp(self.cross(torch.cat([one.features for one in met])), counted).squeeze(-1)
+        parts = [logits] if len(met) == 1 else list(logits.split(sizes))
+        if self.moveline_score is None:
+            return parts
+        return [part + self.moveline_scores(one.reading) for part, one in zip(parts, met, strict=True)]
+
+    def moveline_scores(self, reading: Reading) -> Tensor:
         """r(v, M) = w_r . [c^S ; c^I ; c^F], the part of the logit that only the moveline moves."""
         read = [part for part in (reading.scene, reading.item, reading.flow) if part is not None]
         return self.moveline_score(torch.cat(read, dim=-1)).squeeze(-1)
-
-    # -- temporal sequential pairwise
-
-    def _tsp_loss(self, batch, state: AMENState, target: Target, logits: Tensor, labels: Tensor) -> Tensor:
-        if self.tsp_mode == "shift":
-            return self._shift_loss(batch, state, target, labels)
-        loss = tsp.logit_loss(logits, labels, batch[PAIR_OF])
-        return (
-            loss + 0.5 * self._shift_loss(batch, state, target, labels) if self.tsp_mode == "both" else loss
-        )
-
-    def _shift_loss(self, batch, state: AMENState, target: Target, labels: Tensor) -> Tensor:
-        """The later item with its own snapshot, less what selection tells, against the earlier snapshot."""
-        later, earlier = tsp.ordered_pairs(batch)
-        windows = Windows.of(batch).select(batch[MOVELINE_ROW][later])
-        hidden, between = tsp.events_since(batch, later, earlier, windows.item.shape[1])
-        visible = visible_prefix(batch[MOVELINE_CUT][later], hidden.shape[1]) & ~hidden
-        window = torch.arange(len(later), device=later.device)
-        now = self._snapshot(
-            windows.without(hidden).unlabeled(between), window, visible, batch[ROW_GAP][later]
-        )
-        target = target.select(later)
-        return tsp.shift_loss(
-            self._moveline_score(self._read(target, now)),
-            self._moveline_score(self._read(target, state.moveline.select(earlier))),
-            labels[later],
-        )

@@ -73,3 +73,10 @@ class Reading(NamedTuple):
     def without_flow(self, hidden: Tensor) -> "Reading":
         """The same with c^F and q^F at 0 in the rows that are ``hidden``, [N, 1] bool."""
         return self._replace(flow=self.flow.masked_fill(hidden, 0), match=self.match.masked_fill(hidden, 0))
+
+
+class Meeting(NamedTuple):
+    """Users and candidates brought together."""
+
+    features: Tensor  # [N, inputs] what the network on top reads
+    reading: Reading  # what of the moveline is in it

@@ -4,42 +4,87 @@ The two rows of a pair have one user, opposite labels and different timestamps, 
 between them. The partner is another row of the batch, or a row added behind it (``tsp_partner``).
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recbole_nif.data.fields import MOVELINE_ROW, MOVELINE_START, PAIR_OF, TIE_BEGIN, TIE_END
+from recbole_nif.data.fields import (
+    MOVELINE_CUT,
+    MOVELINE_ROW,
+    MOVELINE_START,
+    PAIR_OF,
+    ROW_GAP,
+    TIE_BEGIN,
+    TIE_END,
+)
+from recbole_nif.model.amen.moveline import Windows, visible_prefix
+from recbole_nif.model.amen.state import AMENState, Target
+from recbole_nif.model.layers.target_attention import positions_of
+
+SHIFT_WEIGHT = {"shift": 1.0, "both": 0.5}  # of the form shift in the modes that have it
 
 
-def logit_loss(logits: Tensor, labels: Tensor, pair_of: Tensor) -> Tensor:
-    """Mean softplus(-(z_clicked - z_unclicked)) over the pairs of a batch; log 2 for equal logits.
+class Pairs(NamedTuple):
+    """The pairs of a batch, as places in it."""
 
-    logits, labels: [B]; pair_of: [B] int64, the place of the row to compare with, -1 for none.
+    later: Tensor  # [P] int64, the row e; of one timestamp either
+    earlier: Tensor  # [P] int64, the row f
+    counted: Tensor | None  # [P] bool, which of them are pairs; None = all
+
+    @classmethod
+    def of(cls, batch) -> "Pairs":
+        """On an accelerator, which would have to wait for their number, all rows are listed."""
+        one, counted = positions_of(batch[PAIR_OF] >= 0)
+        other = batch[PAIR_OF][one].clamp_min(0)
+        one_later = batch[TIE_BEGIN][one] > batch[TIE_BEGIN][other]
+        return cls(torch.where(one_later, one, other), torch.where(one_later, other, one), counted)
+
+
+def at_the_earlier_time(
+    state: AMENState, target: Target, context: Tensor, pairs: Pairs
+) -> tuple[AMENState, Target, Tensor]:
+    """The later items and their contexts beside the pasts of the earlier rows.
+
+    A later row's own past holds the earlier row's label, the opposite of its own by selection: with it a loss
+    could be lowered by reading labels.
     """
-    paired = (pair_of >= 0).float()
-    lead = logits.float() - logits.float().index_select(0, pair_of.clamp_min(0))  # over the other
-    losses = F.softplus(-(2 * labels - 1) * lead)
-    return (paired * losses).sum() / paired.sum().clamp_min(1)
+    return (
+        state.select(pairs.earlier), target.select(pairs.later), context.index_select(0, pairs.later)
+    )  # fmt: skip
 
 
-def shift_loss(now: Tensor, before: Tensor, clicked: Tensor) -> Tensor:
-    """Mean softplus(-s (r(v_e, M(t_e)) - r(v_e, M(t_f)))), s = 1 if the later row e is clicked, else -1.
+def pair_loss(first: Tensor, second: Tensor, clicked: Tensor, counted: Tensor | None = None) -> Tensor:
+    """Mean softplus(-s (first - second)), s = 1 where the later row e is clicked, else -1; log 2 if equal.
 
-    now, before: moveline scores r of the later rows' items with both snapshots [P]; clicked: labels [P].
+    Args:
+        first, second: [P] scores. In the form logit of e and of f, both of the past at the time of f; in the
+            form shift of e with the moveline at its own time and at that of f.
+        clicked: [P] label of e, the opposite of that of f.
+        counted: [P] bool, as of ``Pairs``.
     """
-    shift = now.float() - before.float()
-    return F.softplus(-(2 * clicked - 1) * shift).sum() / max(1, len(shift))
+    losses = F.softplus(-(2 * clicked - 1) * (first.float() - second.float()))
+    if counted is None:
+        return losses.sum() / max(1, len(losses))
+    return (losses * counted).sum() / counted.sum().clamp_min(1)
 
 
-def ordered_pairs(batch) -> tuple[Tensor, Tensor]:
-    """The later row e and the earlier row f of every pair, as places in the batch [P] each.
-
-    The number of pairs is data: on an accelerator this waits for it, in the shift modes only.
-    """
-    one = (batch[PAIR_OF] >= 0).nonzero().squeeze(1)
-    other = batch[PAIR_OF][one]
-    one_later = batch[TIE_BEGIN][one] > batch[TIE_BEGIN][other]
-    return torch.where(one_later, one, other), torch.where(one_later, other, one)
+def shift_loss(model, batch, state: AMENState, target: Target, pairs: Pairs, clicked: Tensor) -> Tensor:
+    """AMEN's later items with their own snapshot, less what selection tells, against the earlier snapshot."""
+    later, earlier, counted = pairs
+    windows = Windows.of(batch).select(batch[MOVELINE_ROW][later])
+    hidden, between = events_since(batch, later, earlier, windows.item.shape[1])
+    visible = visible_prefix(batch[MOVELINE_CUT][later], hidden.shape[1]) & ~hidden
+    window = torch.arange(len(later), device=later.device)
+    now = model.snapshot(windows.without(hidden).unlabeled(between), window, visible, batch[ROW_GAP][later])
+    target = target.select(later)
+    return pair_loss(
+        model.moveline_scores(model.read(target, now)),
+        model.moveline_scores(model.read(target, state.moveline.select(earlier))),
+        clicked,
+        counted,
+    )
 
 
 def events_since(batch, rows: Tensor, others: Tensor, length: int) -> tuple[Tensor, Tensor]:
