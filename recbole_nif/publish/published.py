@@ -1,6 +1,7 @@
 """Figures of papers beside ours, from ``published.yaml``, with what is known of their rows."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,24 @@ def _section(source: Mapping[str, Any], tables: Sequence[Table]) -> list[Block]:
     ]
 
 
-def _ours(table: Table, wanted: Mapping[str, Any] | None) -> Iterable[Row]:
-    """Of the table, the row that comes nearest to a published one, if there is one."""
-    base = table.default_of(wanted["model"]) if wanted else None
-    if base is None:
+def _ours(table: Table, wanted: Mapping[str, Any] | None) -> list[Row]:
+    """Of the table, the row nearest to a published one: equal in what decides, else with fewest settings."""
+    if wanted is None:
         return []
-    settings = _settings(table, base) | wanted.get("settings", {})
-    return [row for row in table.rows if row.model == base.model and _settings(table, row) == settings]
+    decisive, settings = _decisive_keys(), wanted.get("settings", {})
+
+    def decides(row: Row) -> dict[str, Any]:
+        return {key: value for key, value in _settings(table, row).items() if key in decisive}
+
+    rows = [row for row in table.rows if row.model == wanted["model"] and decides(row) == settings]
+    return sorted(rows, key=lambda row: len(row.variant))[:1]
+
+
+@cache
+def _decisive_keys() -> frozenset[str]:
+    """Settings that make another model of a row: those that the papers vary, and the past that it reads."""
+    figures = [figure["ours"] or {} for source in sources() for figure in source["figures"].values()]
+    return frozenset({"history", *(key for ours in figures for key in ours.get("settings", {}))})
 
 
 def _settings(table: Table, row: Row) -> dict[str, Any]:

@@ -136,13 +136,15 @@ class Cohorts(_Movable):
         exists = level_codes != NO_CODE
         number = torch.where(exists, level_codes + self.begin, 0)
         asked = number.reshape(-1)
-        few = not exporting() and not torch.is_grad_enabled() and FEW * len(asked) <= len(count)
-        sums, divisor = (self._sums_of(asked, table), divisor[asked]) if few else (self._sums(table), divisor)
-        means = sums / divisor.unsqueeze(-1).to(sums.dtype)  # [asked or all cohorts, d]
-        picked = means if few else means.index_select(0, asked)  # the same sum in any threads
+        if not exporting() and not torch.is_grad_enabled() and FEW * len(asked) <= len(count):
+            picked = self._sums_of(asked, table) / divisor[asked].unsqueeze(-1).to(table.dtype)
+        else:
+            means = self._sums(table) / divisor.unsqueeze(-1).to(table.dtype)  # [cohorts, d]
+            picked = means.index_select(0, asked)  # the same sum in any threads
         return picked.view(*number.shape, -1) * exists.unsqueeze(-1)
 
     def _sums_of(self, cohorts: Tensor, table: Tensor) -> Tensor:
+        """Sums of the cohorts [P], [P, d]: their entries are ``place``, those of one cohort in a row."""
         begin, length = self.offsets[cohorts], self.count[cohorts]
         offsets = F.pad(length.cumsum(0), (1, 0))
         place = torch.arange(int(offsets[-1]), device=length.device)

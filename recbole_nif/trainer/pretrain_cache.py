@@ -51,11 +51,8 @@ def pretrain_once(
         UserError: ``pretrain_cache`` cannot be written.
     """
     place = config["pretrain_cache"]
-    own = None if folder is None else folder / "pretrain-best.pt"
-    if (
-        resume and own is not None and own.is_file() and "report" in checkpoint.load(own)
-    ):  # it was taken from another run
-        return _load(config, model.generator, own, None)
+    if resume and folder is not None and _was_taken(folder / "pretrain-best.pt"):
+        return _load(config, model.generator, folder / "pretrain-best.pt", None)
     if not place or config["single_spec"] is False or config["stream_shards"]:
         return train()
     stage_2_keys = vars(type(model)).get("stage_2_keys", frozenset())
@@ -71,6 +68,11 @@ def pretrain_once(
         return report
     finally:
         lock.release()
+
+
+def _was_taken(own: Path) -> bool:
+    """Whether a run has its stage 1 from another one: then the report lies with the weights."""
+    return own.is_file() and "report" in checkpoint.load(own)
 
 
 def _dependencies(config, stage_2_keys: Set[str], data: int) -> dict:

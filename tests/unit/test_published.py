@@ -40,7 +40,16 @@ def test_settings_that_all_rows_share_stay_in_the_name_and_are_compared(tmp_path
     ]
     text = report_text(*(write_run(tmp_path / str(n), record) for n, record in enumerate(runs)))
     assert "In all rows: epochs=2, use_sr=False." in text
-    assert [line[3] for line in table_lines(section(text, "Table 4"))] == 2 * ["GenCI epochs=2 use_sr=False"]
+    lines = [line[::3][:2] for line in table_lines(section(text, "Table 4"))]
+    assert lines == [["GenCI without SR", "GenCI epochs=2 use_sr=False"]]  # and not beside the full model
+
+
+def test_a_row_that_reads_another_past_stands_beside_no_figure(tmp_path):
+    labeled = {"history": "all_with_label"}
+    runs = [make_record(model, 0.9, dataset="ml-1m", settings=labeled) for model in ("NIFDIN", "GenCI")]
+    runs.append(make_record("LR", 0.85, dataset="ml-1m"))
+    text = report_text(*(write_run(tmp_path / str(n), record) for n, record in enumerate(runs)))
+    assert [line[0] for line in table_lines(section(text, "Table 3"))] == ["LR"]
 
 
 def test_a_published_figure_stands_beside_the_default_row_of_its_model_with_our_conditions(text):
