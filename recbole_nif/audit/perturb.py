@@ -28,13 +28,17 @@ class Change:
 
 
 def exchange(dataset, member: Tensor, generator: torch.Generator) -> Change:
-    """Every event of ``member`` (bool [N]) becomes what another random member was."""
+    """Every event of ``member`` (bool [N]) becomes what another random member was.
+
+    Drawn with replacement, so that totals change too, such as how often an item comes.
+    """
     log = dataset.event_log
     source = torch.arange(len(log))
     is_sample = log.row_id >= 0
     for places in (torch.nonzero(member & kind).squeeze(1) for kind in (is_sample, ~is_sample)):
-        shuffled = places[torch.randperm(len(places), generator=generator)]
-        source[shuffled] = shuffled.roll(1)  # one cycle, so that none stays what it was
+        if len(places) > 1:
+            steps = torch.randint(1, len(places), places.shape, generator=generator)  # none meets itself
+            source[places] = places[(torch.arange(len(places)) + steps) % len(places)]
     changed = log.with_events(**{name: getattr(log, name)[source] for name in EVENT})
     differs = torch.stack([getattr(changed, name) != getattr(log, name) for name in EVENT]).any(0)
 

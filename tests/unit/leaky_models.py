@@ -68,6 +68,31 @@ class RemembersTheNextLabel(Honest):
         return self.table[batch[ROW_ID]]
 
 
+class KeepsARateOfAllLabels(Honest):
+    """The click rate of each item over all rows, in a table that checkpoints hold."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        log, size = dataset.event_log, dataset.item_num
+        clicks = torch.zeros(size).index_add_(0, log.item.long(), log.label.float())
+        self.register_buffer("rate", clicks / torch.bincount(log.item.long(), minlength=size).clamp(min=1))
+
+    def peek(self, batch):
+        return self.rate[batch[self.item_field]]
+
+
+class CountsTheFuture(Honest):
+    """How often an item comes in the whole log, in weights that are not trained."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        counts = torch.bincount(dataset.event_log.item.long(), minlength=dataset.item_num)
+        self.count = nn.Embedding.from_pretrained(counts.float().unsqueeze(1), freeze=True)
+
+    def peek(self, batch):
+        return self.count(batch[self.item_field]).squeeze(-1) / 10
+
+
 class SeesItsOwnSecond(Honest):
     @property
     def log(self):
