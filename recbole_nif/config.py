@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole.config import Config
-from recbole.evaluator import metric_types
-from recbole.utils import EvaluatorType
+from recbole.utils import ModelType
 
 from recbole_nif import compat, registry
 from recbole_nif.config_device import choose_place
@@ -35,6 +34,8 @@ from recbole_nif.resources import dataset_configs_dir, recbole_properties_dir
 
 # RecBole pickles these; a pickle runs code when it is loaded, so neither is written nor read here.
 PICKLED = ("save_dataset", "save_dataloaders", "dataset_save_path", "dataloaders_save_path")
+
+METRIC_NAMES = ("auc", "logloss", "userauc")  # what is computed from labelled rows, all three always
 
 # Values with which RecBole's filters keep every row.
 NO_FILTER = {
@@ -102,6 +103,7 @@ class NIFConfig(Config):
         self._given = merge_layers([*defaults, *user_layers])
         self._given |= {"model": resolved.full_name, "dataset": self.dataset}
         self.changed = changed_values(self._given, merge_layers(defaults))
+        self.notes += _unread_history(self.changed, resolved)
         _refuse_unsupported(self._given)
         if with_files and not (self._given["source"] or self._given["stream_shards"]):
             _check_dataset(self.dataset, self._given["data_path"])
@@ -124,11 +126,9 @@ class NIFConfig(Config):
         final = self.final_config_dict
         final["metrics"] = value_metrics(final["metrics"])
         final["valid_metric"] = value_metrics(final["valid_metric"])[0]
-        possible = [name for name, kind in metric_types.items() if kind == EvaluatorType.VALUE]
         for name in final["metrics"]:
-            if name.lower() not in possible:
-                hint = did_you_mean(name, ["GAUC", "AUC", "LogLoss", "MAE", "RMSE"])
-                raise UserError(f"The metric {name!r} cannot be computed from labelled rows{hint}")
+            if name.lower() not in METRIC_NAMES:
+                raise UserError(f"The metric {name!r} is not computed here: use AUC, GAUC and LogLoss.")
         if final["valid_metric"].lower() not in [name.lower() for name in final["metrics"]]:
             metrics = self._given["metrics"]
             raise UserError(f"valid_metric {final['valid_metric']} must be one of metrics {metrics}.")
@@ -185,6 +185,17 @@ def _check_keys(defaults: list[Layer], user_layers: list[Layer], model: registry
             catalogue.add(layer)
         catalogue.check(layer)
     return catalogue.notes
+
+
+def _unread_history(changed: Mapping[str, Any], model: registry.ResolvedModel) -> list[str]:
+    """Notes on keys of the history that RecBole's own models do not read."""
+    if model.model_class.__module__.partition(".")[0] != "recbole":
+        return []
+    given = [f"{key}: {changed[key]}" for key in ("history", "history_scene") if key in changed]
+    if model.model_class.type != ModelType.SEQUENTIAL:
+        return [f"{key} has no effect on {model.full_name}, which reads no history." for key in given]
+    unread = [key for key in given if key != "history: all"]
+    return [f"{key}: {model.full_name} reads the items of the past only." for key in unread]
 
 
 def _refuse_unsupported(values: Mapping[str, Any]) -> None:

@@ -36,6 +36,18 @@ ALSO_ACCEPTED = {
     "eval_args.mode": (dict,),
 }
 
+# Keys of RecBole that nothing here reads, and why.
+UNREAD = {
+    "log_wandb": "curves are in the run folder's tensorboard/, which wandb can follow",
+    "enable_scaler": "gradients are scaled where amp_dtype is float16",
+    "metric_decimal_place": "metrics are written as they were computed",
+    "loss_decimal_place": "losses are written as they were computed",
+    "transform": "no sequence is changed on its way to the model",
+    "topk": "no metric of a ranked list is computed",
+    "repeatable": "no metric of a ranked list is computed",
+    "valid_metric_bigger": "each metric has its own direction",
+}
+
 KIND_NAMES = {
     bool: "True or False",
     int: "a whole number",
@@ -83,6 +95,8 @@ class KeyCatalogue:
         for key, value in layer.values.items():
             if key not in self.legal:
                 self._unknown(key, layer.origin)
+            elif key in UNREAD and value not in self.defaults.get(key, ()):
+                self.notes.append(f"{key} ({layer.origin}) is not read: {UNREAD[key]}.")
             self._check_value(key, value, layer.origin)
 
     def _unknown(self, key: str, origin: str) -> None:

@@ -55,7 +55,7 @@ class CTRDataLoader:
     @property
     def sample_size(self) -> int:
         """Rows that this process sees in an epoch, partners not counted."""
-        if not self.shuffle:
+        if self.phase != "train":
             return len(torch.tensor_split(self.rows, self.world_size)[self.rank])
         whole, each = share_sizes(len(self.rows), self.batch_size, self.world_size)
         return whole // self.world_size + each
@@ -74,7 +74,8 @@ class CTRDataLoader:
     def windows(self, **options) -> MovelineWindows:
         """Stage 1's batches over the moveline of the training split; see :class:`MovelineWindows`."""
         share = {"rank": self.rank, "world_size": self.world_size}
-        return MovelineWindows(self._dataset, seed=self.config["seed"], **share, **options)
+        order = {"seed": self.config["seed"], "shuffle": shuffles(self.config, "train")}
+        return MovelineWindows(self._dataset, **order, **share, **options)
 
     def __iter__(self):
         workers = self.config["worker"] or 0
@@ -89,10 +90,12 @@ class CTRDataLoader:
         return EpochBatches(self, self._order(), drawn)
 
     def _order(self) -> Tensor:
-        if not self.shuffle:
+        if self.phase != "train":
             return torch.tensor_split(self.rows, self.world_size)[self.rank]
         rng = np.random.default_rng([self.config["seed"], self.epoch])
-        if self._groups is None:
+        if not self.shuffle:
+            order = np.arange(len(self.rows))
+        elif self._groups is None:
             order = rng.permutation(len(self.rows))
         else:
             order = _shuffle_in_groups(self._groups, self.config["rows_per_window"] or 1, rng)
@@ -153,6 +156,11 @@ class EpochBatches(TorchDataset):
 
     def __getitem__(self, number: int) -> Interaction:
         return self.loader._read(self.order[self.slices[number]], self.drawn)
+
+
+def shuffles(config, phase: str) -> bool:
+    """Whether batches of a phase come in a new order in each epoch (RecBole's key ``shuffle``)."""
+    return phase == "train" and config["shuffle"] is not False
 
 
 def share_of(order: np.ndarray, size: int, rank: int, world_size: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recbole_nif.data.dataloader import CTRDataLoader
+from recbole_nif.data.dataloader import CTRDataLoader, shuffles
 from recbole_nif.data.dataset import CTRDataset
 from recbole_nif.data.stream.dataset import StreamedLog
 from recbole_nif.data.stream.loader import StreamLoader
@@ -21,6 +21,6 @@ def build_views(config) -> list[View]:
 
 
 def loader_of_view(config, view: View, phase: str) -> Loader:
-    """Batches of a view; those of the training phase are shuffled."""
+    """Batches of a view; those of the training phase are shuffled unless ``shuffle`` is False."""
     loader = StreamLoader if isinstance(view, StreamedLog) else CTRDataLoader
-    return loader(config, view, phase=phase, shuffle=phase == "train")
+    return loader(config, view, phase=phase, shuffle=shuffles(config, phase))

@@ -39,6 +39,7 @@ class MovelineWindows:
         exposures: M, the user's next training rows after the cut, clicked or not.
         user_mask: bool [users], whose windows to take; None for all.
         seed: of the order.
+        shuffle: a new order in each epoch; False for that of the log.
         rank, world_size: this process and how many there are.
     """
 
@@ -55,6 +56,7 @@ class MovelineWindows:
         exposures: int = 0,
         user_mask: Tensor | None = None,
         seed: int = 0,
+        shuffle: bool = True,
         rank: int = 0,
         world_size: int = 1,
     ):
@@ -66,7 +68,7 @@ class MovelineWindows:
             raise UserError(f"pretrain_cuts is {cuts!r}: use boundaries or all.")
         self.log = log = dataset.event_log
         self.length, self.stride, self.flow_len = length, stride, flow_len
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
         self.rank, self.world_size = rank, world_size
         self.hard_negatives, self.exposures = hard_negatives, exposures
         self.epoch, self.first_batch = 0, 0
@@ -128,10 +130,10 @@ class MovelineWindows:
         return -(-len(self.start) // self.batch_size) // self.world_size
 
     def __iter__(self):
-        order = torch.from_numpy(
-            np.random.default_rng([self.seed, self.epoch, 2]).permutation(len(self.start))
-        )
-        mine = order.split(self.batch_size)[self.rank :: self.world_size]
+        order = np.arange(len(self.start))
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch, 2]).permutation(order)
+        mine = torch.from_numpy(order).split(self.batch_size)[self.rank :: self.world_size]
         return (self.read(windows) for windows in mine[self.first_batch : len(self)])
 
     def read(self, windows: Tensor) -> Interaction:

@@ -127,8 +127,8 @@ def load_data_and_model(path: str | Path, argv: Sequence[str] = ()) -> tuple:
         config, model, dataset, and the loaders of the training, validation and test rows.
     """
     from recbole_nif.config import NIFConfig
-    from recbole_nif.data.dataloader import CTRDataLoader
     from recbole_nif.data.dataset import CTRDataset
+    from recbole_nif.data.views import loader_of_view
 
     payload = load(path, expected_stage="finetune")
     settings = payload["config"] | {"device": "auto", "use_gpu": None, "gpu_id": None}
@@ -146,9 +146,8 @@ def load_data_and_model(path: str | Path, argv: Sequence[str] = ()) -> tuple:
     views = dataset.build()
     model = config.model_class(config, views[0])
     restore(model, payload["state_dict"], path)
-    phases = ("train", "valid", "test")
     loaders = [
-        CTRDataLoader(config, view, phase, shuffle=phase == "train")
-        for view, phase in zip(views, phases, strict=True)
+        loader_of_view(config, view, phase)
+        for view, phase in zip(views, ("train", "valid", "test"), strict=True)
     ]
     return config, model.to(config["device"]), dataset, *loaders

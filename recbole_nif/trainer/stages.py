@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass, field
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from recbole_nif.errors import UserError
+
+CLICK_METRICS = ("auc", "gauc", "logloss")
 SMALLER_IS_BETTER = {"logloss"}
 METRIC_ALIASES = {"userauc": "gauc"}
 
@@ -26,20 +29,27 @@ class Settings:
 
     @classmethod
     def read(cls, config, prefix: str = "", valid_metric: str | None = None) -> "Settings":
-        """Reads ``<prefix>epochs``, ``<prefix>learning_rate``, … and falls back to the plain key."""
+        """Reads ``<prefix>epochs``, ``<prefix>learning_rate``, … and falls back to the plain key.
+
+        Raises:
+            UserError: the key ``valid_metric`` names none of ``CLICK_METRICS``.
+        """
 
         def option(key: str, default):
             value = config[prefix + key] if config[prefix + key] is not None else config[key]
             return default if value is None else value
 
         metric = (valid_metric or config["valid_metric"] or "AUC").lower()
+        metric = METRIC_ALIASES.get(metric, metric)
+        if valid_metric is None and metric not in CLICK_METRICS:
+            raise UserError(f"valid_metric is {config['valid_metric']}: use AUC, GAUC or LogLoss.")
         return cls(
             epochs=option("epochs", 1),
             learning_rate=option("learning_rate", 1e-3),
             weight_decay=option("weight_decay", 0.0),
             stopping_step=option("stopping_step", 10),
             eval_step=option("eval_step", 1),
-            valid_metric=METRIC_ALIASES.get(metric, metric),
+            valid_metric=metric,
         )
 
 

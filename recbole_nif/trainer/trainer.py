@@ -14,6 +14,7 @@ from torch import nn
 from recbole_nif.data.dataloader import CTRDataLoader
 from recbole_nif.data.fields import ROW_ID
 from recbole_nif.data.stream.loader import StreamLoader
+from recbole_nif.data.views import loader_of_view
 from recbole_nif.errors import UserError
 from recbole_nif.evaluation.code_probe import probe_codes
 from recbole_nif.evaluation.scored_rows import ScoredRows
@@ -168,7 +169,7 @@ class NIFTrainer(Trainer):
         """Our loader over the same rows; RecBole's loaders know no histories and no pairs."""
         if isinstance(data, CTRDataLoader | StreamLoader):
             return data
-        return CTRDataLoader(self.config, data._dataset, phase=phase, shuffle=phase == "train")
+        return loader_of_view(self.config, data._dataset, phase)
 
     def _load(self, file: str | Path) -> dict:
         payload = checkpoint.load(

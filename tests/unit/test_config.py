@@ -355,7 +355,8 @@ def test_any_mode_but_labeled_is_refused():
         ("--mlp_hidden_size=[a, b]", "mlp_hidden_size must be a list"),
         ("--learner=3", "learner must be text"),
         ("--history=click", "history must be one of clicks, all, all_with_label"),
-        ("--metrics=[Recall]", "'Recall' cannot be computed"),
+        ("--metrics=[AUC, Recall]", "'Recall' is not computed here: use AUC, GAUC and LogLoss"),
+        ("--metrics=[AUC, MAE]", "'MAE' is not computed here"),
         ("--valid_metric=RMSE", "valid_metric RMSE must be one of metrics"),
         ("--save_dataset=True", "save_dataset is not supported"),
         ("--dataloaders_save_path=x.pth", "dataloaders_save_path is not supported"),
@@ -393,6 +394,36 @@ def test_values_that_recbole_accepts_in_two_forms_are_accepted(monkeypatch):
 def test_a_key_of_another_model_is_noted_and_passed():
     values = config("--cin_layer_size=[8]", model="LR")
     assert "cin_layer_size (the command line) is a key of other models" in values.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("argv", "model", "notes"),
+    [
+        (["--log_wandb=True"], "LR", ["log_wandb (the command line) is not read: curves are in the run"]),
+        (["--log_wandb=False", "--metric_decimal_place=4"], "LR", []),  # RecBole's defaults
+        (
+            ["--metric_decimal_place=6"],
+            "LR",
+            ["metric_decimal_place (the command line) is not read: metrics"],
+        ),
+        (["--shuffle=False"], "LR", []),
+        (["--history=all"], "DeepFM", ["history: all has no effect on DeepFM, which reads no history."]),
+        (["--history=all"], "recbole.DIN", []),
+        (
+            ["--history=all_with_label", "--history_scene=True"],
+            "recbole.DIN",
+            [
+                "history: all_with_label: recbole.DIN reads the items of the past only.",
+                "history_scene: True: recbole.DIN reads the items of the past only.",
+            ],
+        ),
+        (["--history=all_with_label", "--history_scene=True"], "NIFDIN", []),
+    ],
+)
+def test_a_value_without_effect_is_noted(argv, model, notes):
+    found = config(*argv, model=model, tuned=False).notes
+    assert len(found) == len(notes)
+    assert all(note.startswith(start) for note, start in zip(found, notes, strict=True))
 
 
 def test_an_unknown_dataset_is_told_with_the_known_ones():

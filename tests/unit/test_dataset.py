@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from recbole_nif.data import fields
 from recbole_nif.data.dataloader import CTRDataLoader, cut_batches, share_of
 from recbole_nif.data.dataset import CTRDataset
+from recbole_nif.data.views import loader_of_view
 from recbole_nif.errors import UserError
 from tests.toy import ROWS, toy_config, toy_dataset, write_toy
 
@@ -288,6 +289,28 @@ def test_the_number_of_rows_of_a_process_is_known_without_their_order(tmp_path, 
     for rank in range(world_size):
         loader.rank, loader.world_size, loader.batch_size = rank, world_size, 3
         assert loader.sample_size == len(loader._order())
+
+
+@pytest.mark.parametrize("model", ["NIFDIN", "AMEN"])
+def test_without_shuffle_training_rows_come_in_their_order_in_every_epoch(tmp_path, model):
+    view, *_ = toy_dataset(tmp_path, model, shuffle=False, tsp_mode="none", train_batch_size=4)
+    loader = loader_of_view(view.config, view, "train")
+    for epoch in range(2):
+        loader.set_epoch(epoch)
+        read = torch.cat([batch[fields.ROW_ID] for batch in loader])
+        assert read.tolist() == view.inter_feat[fields.ROW_ID].tolist()
+    shuffled = loader_of_view(toy_dataset(tmp_path, model)[0].config, view, "train")
+    assert sorted(shuffled._order().tolist()) == sorted(read.tolist()) != shuffled._order().tolist()
+
+
+def test_without_shuffle_processes_have_as_many_batches_as_each_other(tmp_path):
+    view, *_ = toy_dataset(tmp_path, "NIFDIN", shuffle=False)
+    loader = loader_of_view(view.config, view, "train")
+    loader.world_size, loader.batch_size, read = 2, 3, []
+    for loader.rank in range(2):
+        read.append(loader._order().tolist())
+    assert len(read[0]) == len(read[1]) == len(view) // 2
+    assert read[0][:3] + read[1][:3] == view.inter_feat[fields.ROW_ID][:6].tolist()
 
 
 def test_no_rows_are_no_batch():

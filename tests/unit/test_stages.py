@@ -125,6 +125,11 @@ def test_settings_of_a_stage_fall_back_to_the_plain_keys():
     assert Settings.read(config, "pretrain_", "recall@50") == Settings(3, 0.01, 0.0, 2, 1, "recall@50")
 
 
+def test_a_metric_that_is_not_computed_is_refused_before_anything_is_trained():
+    with pytest.raises(UserError, match="valid_metric is RMSE: use AUC, GAUC or LogLoss"):
+        Settings.read(FakeConfig(valid_metric="RMSE"))
+
+
 def engine(config, rate=1.0):
     module = nn.Linear(1, 1, bias=False)
     nn.init.ones_(module.weight)

@@ -140,3 +140,17 @@ def test_processes_read_different_windows_in_equally_many_steps():
 def test_wrong_options_are_refused(options, word):
     with pytest.raises(UserError, match=word):
         windows(make_log(**LOG), range(9), **options)
+
+
+def test_windows_come_in_another_order_in_each_epoch_unless_they_are_not_shuffled():
+    log = make_log([1] * 40, list(range(1, 41)), list(range(40)), [1] * 40)
+
+    def starts(epoch, **options):
+        found = windows(log, range(40), batch_size=64, **options)
+        found.set_epoch(epoch)
+        (batch,) = found
+        return batch[fields.MOVELINE_START].tolist()
+
+    assert starts(0, shuffle=False) == starts(1, shuffle=False) == list(range(0, 38, 2))
+    assert sorted(starts(0)) == sorted(starts(1)) == list(range(0, 38, 2))
+    assert starts(0) != starts(1)

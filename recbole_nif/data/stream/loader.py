@@ -156,8 +156,8 @@ class StreamWindows:
         self._counts, self.n_cuts = counts[:, 0].tolist(), int(counts[:, 1].sum())
 
     def _windows(self, view: StreamedChunk) -> MovelineWindows:
-        seed = self.loader.config["seed"]
-        return MovelineWindows(view, batch_size=self.batch_size, seed=seed, **self.options)
+        order = {"seed": self.loader.config["seed"], "shuffle": self.loader.shuffle}
+        return MovelineWindows(view, batch_size=self.batch_size, **order, **self.options)
 
     def _batches_of(self, shards: list[int]) -> int:
         return -(-sum(self._counts[number] for number in shards) // self.batch_size)
