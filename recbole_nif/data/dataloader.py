@@ -60,6 +60,10 @@ class CTRDataLoader:
         whole, each = share_sizes(len(self.rows), self.batch_size, self.world_size)
         return whole // self.world_size + each
 
+    def __bool__(self) -> bool:
+        """Whether any process has a row: all of them evaluate together."""
+        return len(self.rows) > 0
+
     def __len__(self) -> int:
         return len(cut_batches(self.sample_size, self.batch_size, self.phase))
 

@@ -50,7 +50,7 @@ def run_stage(
     Raises:
         Diverged: the loss is not finite.
         UserError: the validation metric is unknown or undefined; a checkpoint cannot be written or does not
-            belong to this run.
+            belong to this run; there are fewer batches than processes.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, after saving.
     """
     loop = _Loop(stage, config, StageFiles(config, stage.name, stage.module, folder, data))
@@ -58,6 +58,11 @@ def run_stage(
         loop.resume()
     if stage.settings.epochs < 1 and not loop.complete:
         loop.evaluate_only()
+    elif not len(stage):
+        raise UserError(
+            f"Stage {stage.name} has fewer batches than there are processes: start fewer of them, or set a "
+            f"smaller {'pretrain_batch_size' if stage.name == 'pretrain' else 'train_batch_size'}."
+        )
     with StopRequest(config) as stop:
         while not loop.finished:
             loop.train_epoch(stop, show_progress)

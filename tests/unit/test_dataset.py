@@ -313,6 +313,16 @@ def test_without_shuffle_processes_have_as_many_batches_as_each_other(tmp_path):
     assert read[0][:3] + read[1][:3] == view.inter_feat[fields.ROW_ID][:6].tolist()
 
 
+def test_a_process_without_a_row_knows_that_others_have_some(tmp_path):
+    _, valid, _ = toy_dataset(tmp_path)
+    loader = CTRDataLoader(valid.config, valid, "valid")
+    loader.rank, loader.world_size = len(valid), len(valid) + 1
+    assert len(loader) == 0 and bool(loader)  # it validates with them
+    nothing, *_ = toy_dataset(tmp_path)
+    nothing.inter_feat = nothing.inter_feat[:0]
+    assert not CTRDataLoader(nothing.config, nothing, "valid")
+
+
 def test_no_rows_are_no_batch():
     assert cut_batches(0, 4, "train") == cut_batches(0, 4, "test") == []
     assert cut_batches(5, 4, "test") == [slice(0, 4), slice(4, 5)]

@@ -117,6 +117,18 @@ def test_the_callback_hears_every_validation():
     assert heard == [(0, 0.6), (1, 0.8)]
 
 
+class NoBatch(ScriptedStage):
+    def __len__(self):
+        return 0
+
+
+def test_a_process_without_a_batch_is_told_before_it_trains():
+    stage = NoBatch([0.6])
+    with pytest.raises(UserError, match="scripted has fewer batches than there are processes: start fewer"):
+        run(stage)
+    assert stage.module.weight.item() == 0
+
+
 def test_settings_of_a_stage_fall_back_to_the_plain_keys():
     config = FakeConfig(
         epochs=7, pretrain_epochs=3, learning_rate=0.01, stopping_step=2, valid_metric="UserAUC"

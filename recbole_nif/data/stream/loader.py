@@ -74,6 +74,10 @@ class StreamLoader:
         """Stage 1's batches over the moveline of the training split; options as of ``MovelineWindows``."""
         return StreamWindows(self, **options)
 
+    def __bool__(self) -> bool:
+        """Whether any process has a row: all of them evaluate together."""
+        return sum(self._rows) > 0
+
     def __len__(self) -> int:
         return self.steps(self._batches_of)
 
