@@ -63,7 +63,8 @@ def c_engine() -> Iterator[None]:
     """Within it RecBole reads atomic files with pandas' C engine, where the separator is one character.
 
     data/dataset/dataset.py:492 asks for the Python engine, which takes several times as long and more memory.
-    ``round_trip`` makes the C engine's numbers those of Python's ``float``, to the last digit.
+    ``round_trip`` makes the C engine's numbers those of Python's ``float``, to the last digit. Tokens such as
+    NA and None are tokens.
     """
     from recbole.data.dataset import dataset as module
 
@@ -76,7 +77,7 @@ def c_engine() -> Iterator[None]:
 
 
 class _PandasWithCEngine:
-    """pandas, but for ``read_csv``'s engine."""
+    """pandas, but for ``read_csv``'s engine and what it takes for missing."""
 
     def __init__(self, pandas: ModuleType):
         self._pandas = pandas
@@ -85,6 +86,9 @@ class _PandasWithCEngine:
         return getattr(self._pandas, name)
 
     def read_csv(self, path, *, delimiter: str, **options):
+        from recbole_nif.data.validation import missing_cells
+
+        options |= missing_cells(options["dtype"])
         if len(delimiter) == 1:
             options |= {"engine": "c", "float_precision": "round_trip"}
         return self._pandas.read_csv(path, delimiter=delimiter, **options)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recbole_nif.data.event_log import NO_LABEL, NO_ROW, EventLog, EventTable
 from recbole_nif.data.scenes import SceneVocabulary, constant_scene, cross_scenes, set_scenes, token_scenes
-from recbole_nif.data.validation import AtomicFile
+from recbole_nif.data.validation import AtomicFile, missing_cells
 from recbole_nif.errors import UserError
 
 CLICKED, UNCLICKED = 2, 1  # behavior of a sample without a behavior field: 1 + label
@@ -236,8 +236,9 @@ def _read_moveline_file(dataset, name: str) -> pd.DataFrame:
     types = dict.fromkeys(columns, str) | {dataset.time_field: np.float64}
     try:
         frame = pd.read_csv(
-            path, sep=file.separator, names=columns, skiprows=1, dtype=types, encoding=file.encoding
-        )
+            path, sep=file.separator, names=columns, skiprows=1, dtype=types, encoding=file.encoding,
+            **missing_cells(types),
+        )  # fmt: skip
     except ValueError as error:
         raise file.unreadable(error) from error
     file.check_values(frame, required, dataset.time_field)

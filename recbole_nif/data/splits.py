@@ -87,9 +87,13 @@ def split_dataset(dataset, columns) -> tuple[list[np.ndarray], dict]:
         the files that are the splits, or how many rows a float32 clock would move.
     """
     config, size = dataset.config, len(dataset.inter_feat)
+    log_order = dataset.event_log.position.numpy()
     if dataset.benchmark_filename_list is not None:
         parts = np.split(np.arange(size), np.cumsum(dataset.file_size_list)[:-1])
-        return parts, {"benchmark_filename": dataset.benchmark_filename_list}
+        if config["history_until"] == "train":
+            _check_training_comes_first(dataset, columns, parts)
+        report = {"benchmark_filename": dataset.benchmark_filename_list}
+        return [part[np.argsort(log_order[part])] for part in parts], report
     rule = SplitRule.from_config(config)
     if not rule.time_ordered:
         generator = torch.Generator().manual_seed(config["seed"])
@@ -112,8 +116,21 @@ def split_dataset(dataset, columns) -> tuple[list[np.ndarray], dict]:
     if rule.time_ordered:
         report["rows_moved_by_float32"] = _rows_moved(parts["exact"], parts["float32"], size)
     chosen = parts[config["order_precision"] or "exact"] if rule.time_ordered else parts["shuffled"]
-    log_order = dataset.event_log.position.numpy()
     return [part[np.argsort(log_order[part])] for part in chosen], report
+
+
+def _check_training_comes_first(dataset, columns, parts: list[np.ndarray]) -> None:
+    """Refuses files with a row to be tested before a training row of its user: no cut lies between them."""
+    train, others = parts[0], np.concatenate(parts[1:])
+    last = np.full(dataset.user_num, columns.timestamp.min() - 1, dtype=columns.timestamp.dtype)
+    np.maximum.at(last, columns.user[train], columns.timestamp[train])
+    early = int((columns.timestamp[others] < last[columns.user[others]]).sum())
+    if early:
+        files = ", ".join(dataset.benchmark_filename_list)
+        raise UserError(
+            f"history_until: train needs files in order of time, but of benchmark_filename ({files}) {early} "
+            "validation or test rows lie before a training row of their user: set history_until: online."
+        )
 
 
 def _rows_moved(parts: list[np.ndarray], other: list[np.ndarray], size: int) -> int:

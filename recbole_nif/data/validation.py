@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -25,6 +25,7 @@ SEPARATORS = {"\t": r"'\t'", ",": "','", ";": "';'", "|": "'|'"}  # tried where 
 UNIT_SEPARATOR = "\x1f"  # stands for a separator of several characters, which csv does not know
 BLOCK = 1 << 20  # bytes of a file looked at together
 SHOWN = 60  # characters of a wrong cell that a message repeats
+MISSING_NUMBERS = ("", "nan", "NaN", "NAN", "NA", "N/A", "<NA>", "null", "NULL", "None")
 LARGEST = 2.0**63  # exclusive bound of times, which become int64
 
 
@@ -209,13 +210,24 @@ class AtomicFile:
 
     def _first_non_number(self, name: str) -> int | None:
         """The first record whose cell of a float column is neither a number nor missing."""
+        column = f"{name}:{self.types[name]}"
+        missing = missing_cells({column: np.float64 if self.types[name] == "float" else str})
         text = pd.read_csv(
-            self.path, sep=self.separator, usecols=[f"{name}:{self.types[name]}"], dtype=str,
-            encoding=self.encoding, engine="python",
+            self.path, sep=self.separator, usecols=[column], dtype=str, encoding=self.encoding,
+            engine="python", **missing,
         ).iloc[:, 0]  # fmt: skip
         parts = text.str.split(self.seq_separator).explode() if self.types[name] == "float_seq" else text
         wrong = parts.notna() & (parts != "") & pd.to_numeric(parts, errors="coerce").isna()
         return int(parts.index[wrong.to_numpy().argmax()]) if wrong.any() else None
+
+
+def missing_cells(types: Mapping[str, type]) -> dict:
+    """Arguments of ``read_csv`` for columns of ``types``: a token is missing where its cell is empty.
+
+    By default pandas takes names such as NA, None and null for missing too, as it still does of numbers.
+    """
+    values = {name: [""] if kind is str else list(MISSING_NUMBERS) for name, kind in types.items()}
+    return {"keep_default_na": False, "na_values": values}
 
 
 def _even(lines: bytes, separator: int, wanted: int) -> bool:

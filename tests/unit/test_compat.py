@@ -137,7 +137,9 @@ def test_recboles_files_are_read_by_the_c_engine_with_the_numbers_of_python(tmp_
 
 def test_a_separator_of_several_characters_is_left_to_the_python_engine(tmp_path):
     path = tmp_path / "toy.inter"
-    path.write_text("a:token::b:token\n1::2\n")
+    path.write_text("a:token::b:token\n1::NA\n")
+    kinds = {"a:token": str, "b:token": str}
     with compat.c_engine():
-        frame = recbole.data.dataset.dataset.pd.read_csv(path, delimiter="::", engine="python")
-    assert frame.to_numpy().tolist() == [[1, 2]]
+        read_csv = recbole.data.dataset.dataset.pd.read_csv
+        frame = read_csv(path, delimiter="::", dtype=kinds, engine="python")
+    assert frame.to_numpy().tolist() == [["1", "NA"]]

@@ -113,6 +113,69 @@ def test_moveline_windows_hold_all_earlier_events_with_label_and_scene(tmp_path)
     assert scenes == [["Drama"], ["Comedy", "Drama"], ["Comedy", "Drama"]]
 
 
+def write_parts(folder, train, valid, test):
+    """The toy data as three benchmark files, of rows (user, item, rating, timestamp)."""
+    parts = {"train": train, "valid": valid, "test": test}
+    write_toy(folder)
+    header = (folder / "toy" / "toy.inter").read_text().partition("\n")[0]
+    for name, rows in parts.items():
+        lines = [header, *("\t".join(map(str, row)) for row in rows)]
+        (folder / "toy" / f"toy.{name}.inter").write_text("\n".join(lines) + "\n")
+    return list(parts)
+
+
+def test_rows_of_benchmark_files_are_read_by_user_and_time(tmp_path):
+    train = [("b", "m1", 5, 20), ("a", "m1", 1, 30), ("a", "m2", 5, 10), ("b", "m3", 1, 10)]
+    files = write_parts(tmp_path, train, [("a", "m3", 5, 40)], [("b", "m4", 5, 40)])
+    view, *_ = CTRDataset(toy_config(tmp_path, benchmark_filename=files)).build()
+    assert view.inter_feat[fields.ROW_ID].tolist() == [3, 0, 2, 1]  # user b has number 1
+
+
+def test_frozen_histories_need_benchmark_files_in_order_of_time(tmp_path):
+    train = [("a", "m1", 1, 10), ("a", "m2", 5, 20), ("b", "m1", 5, 10), ("b", "m3", 1, 30)]
+    for test_time, refused in ((30, False), (20, True)):  # at the time of b's last training row, and before
+        files = write_parts(tmp_path, train, [("a", "m3", 5, 40)], [("b", "m4", 5, test_time)])
+        config = toy_config(tmp_path, benchmark_filename=files, history_until="train")
+        if refused:
+            with pytest.raises(UserError, match="needs files in order of time.* 1 validation or test rows"):
+                CTRDataset(config).build()
+        else:
+            CTRDataset(config).build()
+
+
+NAMES = ("NA", "None", "null", "nan")  # which pandas takes for missing values
+
+
+def test_tokens_that_pandas_takes_for_missing_are_tokens(tmp_path):
+    write_toy(tmp_path)
+    lines = ["user_id:token\titem_id:token\trating:float\ttimestamp:float\ttab:token"]
+    lines += [f"{name}\t{item}\t{1 + 4 * (name < item)}\t100\t{item}" for name in NAMES for item in NAMES]
+    (tmp_path / "toy" / "toy.inter").write_text("\n".join(lines) + "\n")
+    lines = ["user_id:token\ttimestamp:float\tscene:token\tbehavior:token"]
+    lines += [f"{name}\t50\t{name}\t{name}" for name in NAMES]
+    (tmp_path / "toy" / "toy.seen").write_text("\n".join(lines) + "\n")
+    lines = ["item_id:token\tgenre:token_seq", *(f"{name}\t{name} x" for name in NAMES)]
+    (tmp_path / "toy" / "toy.item").write_text("\n".join(lines) + "\n")
+    columns = {
+        "inter": ["user_id", "item_id", "rating", "timestamp", "tab"],
+        "item": ["item_id", "genre"],
+    }
+    scenes = {"scene_field": "tab", "scene_mode": "token", "moveline_files": "seen"}
+    train, *_ = CTRDataset(toy_config(tmp_path, "AMEN", load_col=columns, **scenes)).build()
+    for field in ("user_id", "item_id", "tab"):
+        assert sorted(train.field2id_token[field][1:]) == sorted(NAMES)
+    assert set(NAMES) < set(train.field2id_token["genre"])
+    unlabelled = train.event_log.row_id < 0  # of the moveline file
+    assert sorted(train.event_log.scene[unlabelled].tolist()) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("cell", ["", "nan", "NA", "null"])
+def test_a_number_that_is_missing_is_told_with_its_line(tmp_path, cell):
+    write_toy(tmp_path, [*ROWS, ("a", "m1", cell, 1000000800)])
+    with pytest.raises(UserError, match=f"toy.inter, line 23: rating is missing .the cell is '{cell}'."):
+        CTRDataset(toy_config(tmp_path)).build()
+
+
 def test_pairs_follow_their_samples_and_have_the_opposite_label(tmp_path):
     train, _, _ = toy_dataset(tmp_path, "AMEN", tsp_ratio=1.0, tsp_partner="nearest")
     loader = CTRDataLoader(train.config, train, "train", shuffle=True)
