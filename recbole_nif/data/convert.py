@@ -43,9 +43,17 @@ class AtomicFiles:
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
         self.rows: dict[str, int] = {}
+        self.columns: dict[str, list[str]] = {}
 
     def append(self, suffix: str, frame: pd.DataFrame) -> None:
         """frame: columns named ``field:type``; the first piece of a file writes the header."""
+        columns = self.columns.setdefault(suffix, list(frame))
+        if set(columns) != set(frame):
+            raise UserError(
+                f"The files of {self.name}.{suffix} have different columns ({', '.join(columns)} and "
+                f"{', '.join(frame)}): give them the same."
+            )
+        frame = frame[columns]
         texts = {column: _one_line(values) for column, values in frame.items() if values.dtype == object}
         first = suffix not in self.rows
         path = self.folder / f"{self.name}.{suffix}"
@@ -56,7 +64,7 @@ class AtomicFiles:
 @converter(version=1)
 def atomic(files: Files, out: AtomicFiles, types: dict[str, str] | None = None) -> dict:
     """Files that are atomic already; ``types`` corrects the type that a header gives to a field."""
-    for suffix, path in files.items():
+    for suffix, path in _each(files):
         for chunk in _read_csv(path, None, sep="\t", quoting=csv.QUOTE_NONE, keep_default_na=False):
             fields = [column.split(":") for column in chunk]
             for column, (field, written) in zip(list(chunk), fields, strict=True):
@@ -73,7 +81,7 @@ def csv_columns(files: Files, out: AtomicFiles, **names: dict[str, str]) -> dict
 
     Only an empty cell is missing: ``NA`` may be a country and ``None`` a category.
     """
-    for suffix, path in files.items():
+    for suffix, path in _each(files):
         check_cells(path)
         for chunk in _read_csv(path, dict.fromkeys(names[suffix], str), keep_default_na=False):
             out.append(suffix, chunk.rename(columns=names[suffix]))
@@ -240,6 +248,12 @@ def _unseen_items(
         found = np.searchsorted(met, code).clip(max=len(met) - 1)
         pending = pending[met[found] == code]
     return rows, tokens[drawn].to_numpy()
+
+
+def _each(files: Files) -> Iterator[tuple[str, Path]]:
+    """Every file with its suffix, several of one suffix in their order."""
+    for suffix, paths in files.items():
+        yield from ((suffix, path) for path in (paths if isinstance(paths, list) else [paths]))
 
 
 def _sampled(user: pd.Series, fraction: float) -> pd.Series:

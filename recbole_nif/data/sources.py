@@ -86,17 +86,26 @@ def ensure_dataset(name: str, folder: Path, source: dict | None = None) -> None:
 def _alone(data_path: Path, name: str) -> Iterator[None]:
     """Keeps other processes from making the same dataset; a mistake of the user leaves nothing behind."""
     made = [path for path in (data_path, *data_path.parents) if not path.exists()]
-    data_path.mkdir(parents=True, exist_ok=True)
-    lock = data_path / f".{name}.lock"
-    with FileLock(lock):
-        try:
-            yield
-        except UserError:
-            with suppress(OSError):  # a folder that is not empty stays
-                lock.unlink()
-                for path in made:
-                    path.rmdir()
-            raise
+    lock = FileLock(data_path / f".{name}.lock")
+    try:
+        data_path.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:  # the latter where the disk knows no locks
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"The data of {name} cannot be made in {data_path} ({reason}): point --data_path at a folder "
+            "that can be written."
+        ) from None
+    try:
+        yield
+    except UserError:
+        with suppress(OSError):  # a folder that is not empty stays
+            Path(lock.lock_file).unlink()
+            for path in made:
+                path.rmdir()
+        raise
+    finally:
+        lock.release()
 
 
 def read_source(folder: Path) -> dict | None:
@@ -174,8 +183,8 @@ def _make(name: str, folder: Path, attempt: dict) -> None:
         fetched.mkdir()
         made.mkdir()
         files = _fetch(name, folder, attempt, fetched)
-        inputs = _flat(files)
-        logger.info("%s: converting %s", name, ", ".join(path.name for path in inputs))
+        inputs = _by_name(attempt, files)
+        logger.info("%s: converting %s", name, ", ".join(inputs))
         out = AtomicFiles(made, name)
         notes = convert(files, out, **attempt.get("options", {}))
         if "raw_rows" in attempt and out.rows["inter"] != attempt["raw_rows"]:
@@ -186,7 +195,9 @@ def _make(name: str, folder: Path, attempt: dict) -> None:
             "rows": out.rows,
             "notes": notes,
             "recipe": _recipe(attempt),
-            "inputs": {path.name: _stamp(path) | {"sha256": download.sha256_of(path)} for path in inputs},
+            "inputs": {
+                given: _stamp(path) | {"sha256": download.sha256_of(path)} for given, path in inputs.items()
+            },
         }
         (made / MARKER).write_text(json.dumps(marker, indent=1, ensure_ascii=False), encoding="utf-8")
         folder.mkdir(exist_ok=True)
@@ -246,13 +257,16 @@ def _inputs_unchanged(folder: Path, attempt: dict, marker: dict) -> bool:
     """Raw files that were removed after the conversion count as unchanged; hashes only when in doubt."""
     if attempt["kind"] != "raw":
         return True
-    present = [path for path in _flat(_raw_files(folder, attempt)) if path.is_file()]
-    known = marker["inputs"]
+    files = _by_name(attempt, _raw_files(folder, attempt))
     return all(
-        known[path.name].items() >= _stamp(path).items()
-        or known[path.name]["sha256"] == download.sha256_of(path)
-        for path in present
+        _is_unchanged(path, marker["inputs"].get(given, {}))
+        for given, path in files.items()
+        if path.is_file()
     )
+
+
+def _is_unchanged(path: Path, known: dict) -> bool:
+    return known.items() >= _stamp(path).items() or known.get("sha256") == download.sha256_of(path)
 
 
 def _stamp(path: Path) -> dict:
@@ -267,8 +281,15 @@ def _raw_files(folder: Path, attempt: dict) -> Files:
     }
 
 
-def _flat(files: Files) -> list[Path]:
+def _flat(files: dict) -> list:
     return [path for value in files.values() for path in (value if isinstance(value, list) else [value])]
+
+
+def _by_name(attempt: dict, files: Files) -> dict[str, Path]:
+    """Files by what tells them apart: raw ones as the configuration names them, others by their own name."""
+    paths = _flat(files)
+    given = _flat(attempt["files"]) if attempt["kind"] == "raw" else [path.name for path in paths]
+    return dict(zip(given, paths, strict=True))
 
 
 def _what_to_do(

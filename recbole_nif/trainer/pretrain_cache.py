@@ -94,9 +94,10 @@ def _locked(path: Path) -> FileLock:
         except Timeout:
             logger.info("another run trains the same stage 1: this one waits for it")
             lock.acquire()
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:  # the latter where the disk knows no locks
+        reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"Cannot use the folder {path.parent} ({error.strerror}): free space or set pretrain_cache."
+            f"Cannot use the folder {path.parent} ({reason}): free space or set pretrain_cache."
         ) from None
     return lock
 

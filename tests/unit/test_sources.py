@@ -31,6 +31,13 @@ RAW_RATINGS = {
 COLUMNS = {"converter": "csv_columns", "try": [{"kind": "raw", "files": {"inter": "clicks.csv"}}]}
 
 
+MONTHS = {
+    "converter": "csv_columns",
+    "options": {"inter": {"user": "user_id:token", "item": "item_id:token"}},
+    "try": [{"kind": "raw", "files": {"inter": ["may/clicks.csv", "june/clicks.csv"]}}],
+}
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "dataset" / "mine"
@@ -249,6 +256,29 @@ class TestErrors:
         ensure_dataset("mine", folder, COLUMNS | {"options": options})
         assert lines(folder / "mine.inter")[1:3] == ["NA\tNone", "null\t"]
 
+    def test_an_own_log_may_lie_in_several_files(self, folder):
+        for month, text in {"may": "user,item\n1,2\n", "june": "item,user\n4,3\n"}.items():
+            (folder / month).mkdir(parents=True)
+            (folder / month / "clicks.csv").write_text(text)
+        ensure_dataset("mine", folder, MONTHS)
+        assert lines(folder / "mine.inter")[1:3] == ["1\t2", "3\t4"]
+
+    def test_atomic_files_of_one_suffix_need_the_same_columns(self, folder):
+        folder.mkdir(parents=True)
+        (folder / "a.txt").write_text("user_id:token\titem_id:token\n1\t2\n")
+        (folder / "b.txt").write_text("user_id:token\n3\n")
+        source = {"try": [{"kind": "raw", "files": {"inter": ["a.txt", "b.txt"]}}]}
+        with pytest.raises(
+            UserError, match="files of mine.inter have different columns .user_id:token, item"
+        ):
+            ensure_dataset("mine", folder, source)
+        assert everything_below(folder) == {"a.txt", "b.txt"}
+
+    def test_a_file_in_the_place_of_data_path_is_told(self, tmp_path):
+        (tmp_path / "log.csv").write_text("user,item\n1,2\n")
+        with pytest.raises(UserError, match=r"log.csv \(.*\): point --data_path at a folder"):
+            ensure_dataset("mine", tmp_path / "log.csv" / "mine", COLUMNS | {"options": {"inter": {}}})
+
     def test_counts_that_differ_name_both_numbers(self):
         loaded = SimpleNamespace(
             inter_num=10, user_num=4, item_num=6, dataset_name="mine", dataset_path="here"
@@ -274,6 +304,17 @@ class TestCaching:
         for _ in range(2):
             ensure_dataset("mine", raw_folder, RAW_RATINGS)
         assert conversions == ["mine"]
+
+    def test_raw_files_of_one_name_in_two_folders_are_known_apart(self, folder, conversions):
+        for month in ("may", "june"):
+            (folder / month).mkdir(parents=True)
+            (folder / month / "clicks.csv").write_text(f"user,item\n{month},2\n")
+        for _ in range(2):
+            ensure_dataset("mine", folder, MONTHS)
+        assert conversions == ["mine"]
+        (folder / "june" / "clicks.csv").write_text("user,item\nJune,2\n")
+        ensure_dataset("mine", folder, MONTHS)
+        assert lines(folder / "mine.inter")[1:3] == ["may\t2", "June\t2"]
 
     def test_a_changed_raw_file_is_converted_again(self, raw_folder, conversions):
         ensure_dataset("mine", raw_folder, RAW_RATINGS)
