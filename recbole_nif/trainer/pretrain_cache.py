@@ -5,6 +5,7 @@ The generator's weights and the stage's report lie in a file named by the hash o
 """
 
 import logging
+import zlib
 from collections.abc import Callable, Set
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +31,7 @@ def pretrain_once(
     config,
     model: nn.Module,
     data: int,
+    valid,
     folder: Path | None,
     train: Callable[[], StageReport],
     resume: bool = False,
@@ -43,6 +45,7 @@ def pretrain_once(
         model: its class may name ``stage_2_keys`` that its stage 1 does not read; a subclass, which may read
             more of them, names its own.
         data: fingerprint of the data.
+        valid: loader of the validation rows, by which the best epoch is chosen, or None.
         folder: gets the run's own ``pretrain-best.pt``; None for none.
         train: trains the generator and leaves it with its best weights.
         resume: whether the run goes on; then what it took earlier stays, wherever the folder is now.
@@ -56,7 +59,7 @@ def pretrain_once(
     if not place or config["single_spec"] is False or config["stream_shards"]:
         return train()
     stage_2_keys = vars(type(model)).get("stage_2_keys", frozenset())
-    path = Path(place) / f"{content_hash(_dependencies(config, stage_2_keys, data))}.pt"
+    path = Path(place) / f"{content_hash(_dependencies(config, stage_2_keys, data, valid))}.pt"
     begun = folder is not None and (folder / "pretrain-last.pt").is_file()  # by this run, which goes on
     lock = _locked(path)
     try:
@@ -75,13 +78,14 @@ def _was_taken(own: Path) -> bool:
     return own.is_file() and "report" in checkpoint.load(own)
 
 
-def _dependencies(config, stage_2_keys: Set[str], data: int) -> dict:
+def _dependencies(config, stage_2_keys: Set[str], data: int, valid) -> dict:
     left_out = FREE_KEYS | stage_2_keys | OF_BOTH_STAGES
     read = {key: value for key, value in checkpoint.resolved(config).items() if key not in left_out}
     device = config["device"].type
+    judges = None if valid is None else zlib.crc32(valid.rows.numpy())
     return {
-        "version": __version__, "data": data, "device": device, "stage": asdict(pretrain_settings(config)),
-        "config": read,
+        "version": __version__, "data": data, "valid": judges, "device": device,
+        "stage": asdict(pretrain_settings(config)), "config": read,
     }  # fmt: skip
 
 

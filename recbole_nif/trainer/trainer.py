@@ -115,7 +115,7 @@ class NIFTrainer(Trainer):
             train_stage = partial(run, stage, scalars=scalars, verbose=verbose, callback=callback)
             if name == "pretrain":
                 report = pretrain_once(
-                    self.config, self.model, data, folder, train_stage, resume=self.resumes
+                    self.config, self.model, data, valid, folder, train_stage, resume=self.resumes
                 )
             else:
                 report = train_stage()

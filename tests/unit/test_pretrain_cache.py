@@ -121,6 +121,14 @@ def test_a_run_of_another_stage_1_trains_its_own(tmp_path, settings):
     assert len(files(tmp_path)) == 2 and "from_cache" not in other.trainer.reports[0].facts
 
 
+def test_a_run_that_is_judged_by_other_rows_trains_its_own(tmp_path):
+    trained(tmp_path / "a", train_stage="pretrain")
+    other = Run(tmp_path / "b", "AMEN", **SMALL, pretrain_cache=str(tmp_path / "stage-1"))
+    train, _, test = other.loaders
+    other.trainer.fit(train, test)
+    assert len(files(tmp_path)) == 2 and "from_cache" not in other.trainer.reports[0].facts
+
+
 @pytest.mark.parametrize("model", ["AMEN", TwoStage])
 def test_of_a_subclass_and_of_another_model_every_key_counts(tmp_path, model):
     class Mine(AMEN):
