@@ -12,9 +12,10 @@ from optuna.trial import TrialState
 
 from recbole_nif.config_parsing import parse_argv
 from recbole_nif.errors import UserError
+from recbole_nif.publish.inputs import ACCOUNT
 from recbole_nif.resources import props_dir
 from recbole_nif.sweep.ledger import Ledger
-from recbole_nif.sweep.outcome import make_folder, write_account, write_tables, write_winners
+from recbole_nif.sweep.outcome import make_folder, several_splits, write_account, write_tables, write_winners
 from recbole_nif.sweep.plan import Sweep
 from recbole_nif.sweep.screen import heading, listing, progress
 from recbole_nif.sweep.sweep_file import find_sweep, read_sweep
@@ -41,7 +42,8 @@ def main(argv: Sequence[str]) -> int:
     file = find_sweep(options.sweep)
     sweep = read_sweep(file, parse_argv(settings))
     if options.dry_run:
-        print(listing(sweep))
+        begun = (sweep.folder / ACCOUNT).is_file()  # else nobody has opened its storage yet
+        print(listing(sweep, _ledger(sweep, options) if begun else None))
         return 0
     try:
         return _do(sweep, options)
@@ -66,9 +68,14 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def _do(sweep: Sweep, options: argparse.Namespace) -> int:
     if options.save_tuned:
+        if several_splits(sweep):
+            raise UserError(
+                "--save_tuned keeps one set of values for a model and dataset, but the sweep has several "
+                f"splits: leave it out and take what you want from {sweep.folder / 'tuned'}."
+            )
         make_folder(options.save_tuned, "--save_tuned")
     make_folder(sweep.folder, "--checkpoint_dir")
-    ledger = Ledger(sweep, options.storage or str(sweep.folder / JOURNAL))
+    ledger = _ledger(sweep, options)
     if options.retry_failed:
         ledger.retry_failed()
     print(heading(sweep))
@@ -84,6 +91,10 @@ def _do(sweep: Sweep, options: argparse.Namespace) -> int:
     print(*[tables, *write_winners(sweep, ledger, targets)], sep="\n")
     states = {trial.state for part in sweep.parts for trial in ledger.trials(part)}
     return int(TrialState.FAIL in states)
+
+
+def _ledger(sweep: Sweep, options: argparse.Namespace) -> Ledger:
+    return Ledger(sweep, options.storage or str(sweep.folder / JOURNAL))
 
 
 class _Screen:

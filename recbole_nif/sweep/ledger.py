@@ -74,12 +74,23 @@ class Ledger:
         )
 
     def trials(self, part: Part) -> list[FrozenTrial]:
-        """The part's trials, without those that another one has replaced."""
+        """The part's trials, without those that another one has replaced.
+
+        Of two that replace the same one, which machines with a database queued at once, the first counts.
+        """
         with self._storage_told_of():
             trials = self._studies[part.study].get_trials(deepcopy=False)
-        replaced = {number for trial in trials for number in self._requeue.retry_history(trial)}
+        histories = {trial.number: tuple(self._requeue.retry_history(trial)) for trial in trials}
+        first: dict[tuple[int, ...], int] = {}
+        for number, history in histories.items():
+            first.setdefault(history, number)
+        replaced = {number for history in histories.values() for number in history}
         return [
-            trial for trial in trials if trial.number not in replaced and not trial.user_attrs.get(SURPLUS)
+            trial
+            for trial in trials
+            if trial.number not in replaced
+            and not trial.user_attrs.get(SURPLUS)
+            and (not histories[trial.number] or first[histories[trial.number]] == trial.number)
         ]
 
     def take(self, part: Part, work: Callable[[Trial, dict[str, Any]], float]) -> bool:
@@ -101,7 +112,8 @@ class Ledger:
             values = {name: suggest(trial, name, options) for name, options in part.space.items()}
             held.enter_context(self._lock(_lock_name(part, trial.number)))
             desk.release()
-            if sum(other.number < trial.number for other in self.trials(part)) >= part.places:
+            numbers = [other.number for other in self.trials(part)]
+            if trial.number not in numbers[: part.places]:
                 trial.set_user_attr(SURPLUS, True)
                 raise optuna.TrialPruned
             try:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-from recbole_nif.config_parsing import expand_dots, text_values
+from recbole_nif.config_parsing import deep_merge, expand_dots, plain, text_values
 from recbole_nif.errors import UserError
 from recbole_nif.publish.document import Report
 from recbole_nif.publish.inputs import ACCOUNT, NOT_BEGUN, read_inputs
@@ -98,7 +98,8 @@ def _why_absent(trial: FrozenTrial) -> str:
 def write_winners(sweep: Sweep, ledger: Ledger, targets: Iterable[Path]) -> list[Path]:
     """Writes the best values of every search as ``<Model>-<dataset>.yaml`` into each folder of ``targets``.
 
-    With several splits every split has a folder of its own: scores on different rows do not compare.
+    They are those that were searched, with what the model's entry fixes besides. With several splits every
+    split has a folder of its own: scores on different rows do not compare.
 
     Raises:
         UserError: a file cannot be written.
@@ -111,8 +112,7 @@ def write_winners(sweep: Sweep, ledger: Ledger, targets: Iterable[Path]) -> list
             place = (part.split, part.model, part.dataset)
             if place not in best or sign * trial.value > sign * best[place][0].value:
                 best[place] = (trial, part)
-    several = len({part.split for part in sweep.parts}) > 1
-    files = []
+    several, files = several_splits(sweep), []
     for target in targets:
         for (split, model, dataset), (trial, part) in best.items():
             file = (target / split if several else target) / f"{model.rpartition(':')[2]}-{dataset}.yaml"
@@ -128,7 +128,13 @@ def write_winners(sweep: Sweep, ledger: Ledger, targets: Iterable[Path]) -> list
     return files
 
 
+def several_splits(sweep: Sweep) -> bool:
+    """Whether runs of a sweep are tested on different rows."""
+    return len({part.split for part in sweep.parts}) > 1
+
+
 def _winner(sweep: Sweep, trial: FrozenTrial, part: Part) -> str:
-    found = yaml.safe_dump(expand_dots(text_values(trial.params), "the sweep"), sort_keys=True)
+    fixed, searched = (expand_dots(some, "the sweep") for some in (part.own, text_values(trial.params)))
+    found = yaml.safe_dump(deep_merge(plain(fixed), searched), sort_keys=True)
     score = f"{sweep.metric} {trial.value:.4f} on the validation rows"
     return f"# Found by the sweep {sweep.name}: {score}, the best of at most {part.places} runs.\n{found}"

@@ -47,16 +47,21 @@ def _took(file: Path) -> tuple[tuple[str, str], float]:
     return (record["model"], record["dataset"]), seconds_of(record)
 
 
-def listing(sweep: Sweep) -> str:
-    """The runs of a sweep, what has become of them, and how long the others take."""
+def listing(sweep: Sweep, ledger: Ledger | None = None) -> str:
+    """The runs of a sweep, what has become of them, and how long the others take.
+
+    ledger: of a sweep that was begun: what its searches have done.
+    """
     durations, lines, left = Durations(sweep.folder), {}, []
     for part in sweep.parts:
         seconds = durations.of(part)
         guess = UNKNOWN if seconds is None else f"about {_time(seconds)}"
         if part.searched:
+            done = sum(trial.state.is_finished() for trial in ledger.trials(part)) if ledger else 0
             what = f"search of {', '.join(part.space)}: up to {part.places} runs"
-            lines[part.study] = [part.label, what, f"{guess} each"]
-            left.append((part, part.places))
+            what += f", {done} done" if done else ""
+            lines[part.study] = [part.label, what, f"{guess} each" if done < part.places else ""]
+            left.append((part, part.places - done))
             continue
         runs = [run for run in map(part.run, part.points()) if run.key not in lines]
         for run in runs:

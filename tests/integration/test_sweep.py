@@ -145,12 +145,12 @@ def wait_for(condition, process):
 
 def test_the_winner_of_a_search_is_what_later_runs_use(sweep, tmp_path, monkeypatch, capsys):
     search = {"learning_rate": [1.0e-6, 0.03], "mlp_hidden_size": [[4], [8, 4]]}
-    argv = sweep(models=[{"DeepFM": {"search": search}}], budget={"trials": 3})
+    argv = sweep(models=[{"DeepFM": {"search": search, "dropout_prob": 0.25}}], budget={"trials": 3})
     assert cli.main([*argv, "--save_tuned=props/tuned"]) == 0
     best = max(folders(), key=lambda run: read_result(run)["stages"][-1]["best_score"])
     wanted = yaml.safe_load((best / "config.yaml").read_text())
     written = Path("saved/sweeps/mine/tuned/DeepFM-toy.yaml").read_text()
-    assert yaml.safe_load(written) == {key: wanted[key] for key in search}
+    assert yaml.safe_load(written) == {key: wanted[key] for key in search} | {"dropout_prob": 0.25}
     assert written == Path("props/tuned/DeepFM-toy.yaml").read_text()
 
     for name in ("overall.yaml", "preset"):

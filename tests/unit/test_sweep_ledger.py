@@ -184,6 +184,22 @@ def test_a_place_asked_for_by_two_machines_at_once_is_taken_by_the_first(tmp_pat
     assert [t.user_attrs.get(SURPLUS) for t in everything] == [None, True]
 
 
+def test_a_dead_run_that_two_machines_queue_again_at_once_is_done_once(tmp_path):
+    """Without locks both can see it dead; the one of the two that comes second is not run."""
+    part = make_part()
+    ledger = Ledger(make_sweep(part), f"sqlite:///{tmp_path}/account.db")
+    with pytest.raises(KeyboardInterrupt):
+        ledger.take(part, lambda trial, values: (_ for _ in ()).throw(KeyboardInterrupt))
+    study = ledger._studies[part.study]
+    (dead,) = study.trials
+    for _ in range(2):
+        ledger._requeue(study, dead)
+    assert [trial.number for trial in ledger.trials(part)] == [1]
+    share(make_sweep(part), ledger.place, partial(noted, tmp_path, pause=0))
+    assert len(lines(tmp_path / "begun")) == 12 == len(set(lines(tmp_path / "done")))
+    assert [trial.number for trial in study.trials if trial.user_attrs.get(SURPLUS)] == [2]
+
+
 def test_a_search_stops_hopeless_runs_by_the_median_and_keeps_within_its_budget(tmp_path):
     part = make_part({"x": FloatDistribution(0, 1)}, searched=True, places=9)
     ledger = Ledger(make_sweep(part, prune=True), str(tmp_path / "journal"))

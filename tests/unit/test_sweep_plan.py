@@ -6,6 +6,7 @@ import yaml
 from recbole_nif import cli
 from recbole_nif.config import NIFConfig
 from recbole_nif.resources import props_dir
+from recbole_nif.sweep.ledger import Ledger
 from recbole_nif.sweep.screen import listing
 from recbole_nif.sweep.sweep_file import find_sweep, read_sweep
 
@@ -106,6 +107,27 @@ def test_a_model_that_does_not_exist_yet_is_listed_as_not_implemented(read):
     sweep = read(models=["LR", {"FutureNet": {"optional": True, "layers": 3}}])
     assert sweep.missing == ["FutureNet ml-100k"] and len(sweep.parts) == 1
     assert "| FutureNet ml-100k | not implemented |  |" in listing(sweep)
+
+
+def test_the_list_of_runs_counts_what_a_search_has_done(read, tmp_path):
+    sweep = read(models=[{"LR": {"search": {"learning_rate": [0.1, 0.2]}}}], budget={"trials": 5})
+    (part,) = sweep.parts
+    ledger = Ledger(sweep, str(tmp_path / "journal"))
+    for _ in range(2):
+        ledger.take(part, lambda trial, values: 0.5)
+    assert "up to 5 runs, 2 done" in listing(sweep, ledger) and "3 runs to do" in listing(sweep, ledger)
+    assert "5 runs to do" in listing(sweep)
+
+
+def test_values_tuned_on_several_splits_are_not_kept_as_those_of_the_model(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    search = {"LR": {"search": {"learning_rate": [0.1, 0.2]}}}
+    values = {"models": [search], "datasets": ["ml-100k"], "splits": ["user_time", "global_time"]}
+    values |= {"budget": {"trials": 2}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    assert cli.main(["--sweep=mine.yaml", "--save_tuned"]) == 2
+    assert "the sweep has several splits: leave it out" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
 
 
 def test_a_search_has_the_places_of_its_budget(read):
