@@ -147,8 +147,8 @@ class _Scores:
 
     def resampled(self, run: Run) -> Resampled:
         if run not in self._resampled:
-            weight = run.record["test"].get("gauc_weight") or "impressions"
-            self._resampled[run] = resample_users(self._rows[run], self._users, weight, RESAMPLES)
+            rows = self._rows[run]
+            self._resampled[run] = resample_users(rows, self._users, run.gauc_weight, RESAMPLES)
         return self._resampled[run]
 
     def delong(self, first: Run, second: Run) -> DelongTest:

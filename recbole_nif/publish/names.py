@@ -11,6 +11,7 @@ from recbole_nif.registry import resolve_model
 # Said by the heading of a table
 IN_HEADING = {
     "eval_args", "split_preset", "split_ties", "order_precision", "history_ties", "history_until",
+    "gauc_weight",
 }  # fmt: skip
 # Without influence on what is learned and how well it scores
 INDIFFERENT = {

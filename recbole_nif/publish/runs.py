@@ -97,14 +97,20 @@ class Run:
         return seconds_of(self.record) / 3600
 
     @property
+    def gauc_weight(self) -> str:
+        """What a user's AUC is weighted by."""
+        tested = (self.record["test"] or {}).get("gauc_weight")
+        return tested or self.settings.get("gauc_weight") or "impressions"
+
+    @property
     def conditions(self) -> str:
-        """What runs of one table share: the rows, and what a row may see of the past."""
+        """What runs of one table share: the rows, what a row may see of the past, and the weights of GAUC."""
         record = self.record
         history = {key: record["history"].get(key) for key in ("ties", "until")}
         sizes = {
             part: size for part, size in record["rows"].items() if part != "duplicates"
         }  # not always told
-        shared = [record["dataset"], self.data, record["split"], sizes, history]
+        shared = [record["dataset"], self.data, record["split"], sizes, history, self.gauc_weight]
         return json.dumps(shared, sort_keys=True)
 
 

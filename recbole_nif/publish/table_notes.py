@@ -22,7 +22,20 @@ def of_rows(rows: Sequence[Row]) -> list[str]:
         keys = untold(row.runs)
         if keys:
             notes.append(f"Runs of {row.label} differ in {', '.join(keys)}, {CHANGED}.")
+        if _have_other_ids(row.runs):
+            notes.append(f"Runs of {row.label} read semantic IDs of one file name and different content.")
     return notes
+
+
+def _have_other_ids(runs: Sequence[Run]) -> bool:
+    """Whether semantic IDs that runs took from files differ, as the use of their codes tells."""
+    given = [run.record.get("semantic_ids") for run in runs if run.settings.get("semantic_ids")]
+    used = [
+        (ids["health"]["distinct"], *(level["perplexity"] for level in ids["health"]["levels"]))
+        for ids in given
+        if ids
+    ]
+    return len(set(used)) > 1
 
 
 def of_left_out(run: Run, later: Run) -> str:

@@ -59,9 +59,11 @@ def conditions(table: Table) -> str:
     preset = split["preset"]
     if preset == CUSTOM_SPLIT:
         preset += f" {split['eval_args']}"
+    weight = table.runs[0].gauc_weight
     return (
         f"{record['dataset']}: {preset}, ties {split['ties']}, "
         f"histories {history['ties']}, {history.get('until') or 'online'}"
+        + (f", GAUC weighted by {weight}" if weight != "impressions" else "")
     )
 
 

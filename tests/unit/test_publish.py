@@ -55,6 +55,33 @@ def test_runs_of_a_row_whose_configurations_differ_are_named(tmp_path):
     assert table.notes == []
 
 
+def test_semantic_ids_of_one_file_name_and_different_content_are_told():
+    def run(seed, perplexity):
+        level = {"perplexity": perplexity, "random_purity": seed}  # the latter is drawn anew by each run
+        ids = {"source": "a.sem_ids.json", "health": {"distinct": 70, "levels": [level]}}
+        settings = {"semantic_ids": "a.sem_ids.json"}
+        return make_record("GenCI", seed=seed, settings=settings, semantic_ids=ids)
+
+    def notes(*records):
+        (table,) = tables_of([Run.of(record) for record in records])
+        return table.notes
+
+    assert notes(run(1, 30.5), run(2, 30.5)) == []
+    (note,) = notes(run(1, 30.5), run(2, 31.0))
+    assert note.endswith("read semantic IDs of one file name and different content.")
+
+
+def test_gaucs_of_different_weights_stand_in_different_tables():
+    records = [
+        make_record("LR", test={"gauc_weight": weight}, settings={"gauc_weight": weight})
+        for weight in ("impressions", "clicks")
+    ]
+    text = result_table(records)
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    assert [heading.endswith("histories strict, online") for heading in headings] == [True, False]
+    assert headings[1].endswith(", GAUC weighted by clicks") and "LR gauc_weight" not in text
+
+
 @pytest.mark.parametrize(
     ("rate", "told"),
     [
