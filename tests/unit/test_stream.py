@@ -169,6 +169,9 @@ def test_validation_may_read_some_shards_only(shards):
     ("overrides", "named"),
     [
         ({"threshold": {"rating": 3}}, "threshold"),
+        ({"val_interval": {"rating": "[2,inf)"}}, "val_interval is .* were made with None"),
+        ({"user_inter_num_interval": "[5,inf)"}, "user_inter_num_interval"),
+        ({"rm_dup_inter": "first"}, "rm_dup_inter"),
         ({"generator_cross_fit": "kfold"}, "generator_cross_fit"),
         ({"flow_cache": "memory"}, "flow_cache"),
         ({"model": "LR"}, "LR"),
@@ -178,6 +181,19 @@ def test_validation_may_read_some_shards_only(shards):
 def test_what_a_stream_cannot_do_is_said_in_one_sentence(shards, overrides, named):
     with pytest.raises(UserError, match=named):
         StreamedLog(stream_config(shards[0], **overrides))
+
+
+def test_shards_of_other_values_are_other_data_and_those_written_again_are_not(shards, tmp_path):
+    folder, views = shards
+
+    def fingerprint(name, log):
+        write_shards([view.with_log(log) for view in views], tmp_path / name, 4)
+        return StreamedLog(stream_config(folder, stream_shards=str(tmp_path / name))).fingerprint()
+
+    log = views[0].event_log
+    first = StreamedLog(stream_config(folder)).fingerprint()
+    assert fingerprint("again", log) == first
+    assert fingerprint("other", log.with_events(rating=log.rating.flip(0))) != first  # as many of each
 
 
 def test_the_command_writes_shards_and_refuses_a_folder_with_files(tmp_path, capsys):

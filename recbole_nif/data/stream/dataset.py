@@ -21,10 +21,12 @@ from recbole_nif.data.stream.chunks import Chunk, read_chunk
 from recbole_nif.data.stream.shards import MANIFEST, SPLITS, Manifest, read_vocabulary
 from recbole_nif.errors import UserError
 
-# What decides which columns, labels and splits the shards hold; it must be as it was when they were made.
+# What decides which rows, columns, labels and splits shards hold; it must be as it was when they were made.
 KEYS_OF_SHARDS = (
     "USER_ID_FIELD", "ITEM_ID_FIELD", "LABEL_FIELD", "RATING_FIELD", "TIME_FIELD", "threshold",
-    "behavior_field", "numerical_features", "scene_field", "eval_args", "split_ties",
+    "behavior_field", "numerical_features", "scene_field", "scene_mode", "moveline_files", "eval_args",
+    "split_ties", "order_precision", "val_interval", "rm_dup_inter", "filter_inter_by_user_or_item",
+    "user_inter_num_interval", "item_inter_num_interval", "load_col", "unload_col", "benchmark_filename",
 )  # fmt: skip
 
 
@@ -99,7 +101,7 @@ class StreamedLog:
         return self.item_feat
 
     def fingerprint(self) -> int:
-        """A checksum of the manifest, by which a resumed run knows its data again."""
+        """A checksum of the manifest and so of the shards, by which a resumed run knows its data again."""
         return zlib.crc32((self.folder / MANIFEST).read_bytes())
 
     @property

@@ -13,6 +13,7 @@ dataset that the shards were made of; and ``context:NAME`` for every further fea
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,13 +32,14 @@ ROW_GROUP = 1 << 20  # rows; one group is decoded at a time
 
 @dataclass(frozen=True)
 class Shard:
-    """One file and what it holds; ``rows`` and ``clicks`` by split."""
+    """One file and what it holds; ``rows`` and ``clicks`` by split; ``checksum`` of its columns."""
 
     file: str
     users: int
     events: int
     rows: tuple[int, ...]
     clicks: tuple[int, ...]
+    checksum: int | None = None  # None in manifests written before it was
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ class ShardWriter:
                 events=len(user),
                 rows=tuple(int(part.sum()) for part in parts),
                 clicks=tuple(int((part & (label == 1)).sum()) for part in parts),
+                checksum=_checksum(columns),
             )
         )
         clicked = columns["item"][parts[0] & (label == 1)]
@@ -180,6 +183,14 @@ def read_vocabulary(folder: Path) -> dict[str, np.ndarray]:
     """The arrays of ``vocabulary.npz``."""
     with np.load(Path(folder) / VOCABULARY, allow_pickle=False) as arrays:
         return dict(arrays)
+
+
+def _checksum(columns: Mapping[str, np.ndarray]) -> int:
+    """Of names and values, whatever bytes Parquet makes of them."""
+    checksum = 0
+    for name in sorted(columns):
+        checksum = zlib.crc32(np.ascontiguousarray(columns[name]), zlib.crc32(name.encode(), checksum))
+    return checksum
 
 
 def _arrow(values: np.ndarray):
