@@ -46,6 +46,8 @@ class HistoryReader:
             columns[self.label_list] = self.log.label[member] + 1  # int8
         if self.needs.history_scenes:
             columns[self.scene_list] = self.log.scene[member].contiguous()
+        if self.needs.negatives and dataset.item_num < 3:  # padding and one item
+            raise UserError(f"{config['model']} draws other items as negatives, but the data have one item.")
         if self.needs.negatives:  # one uniform negative per event, as RecBole's DIENDataset draws them
             generator = torch.Generator().manual_seed(config["seed"])
             items = columns[self.item_list]

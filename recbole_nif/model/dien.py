@@ -97,6 +97,11 @@ class NIFDIEN(ClickHistoryModel):
         )
         self.next_item = None
         if self.alpha:
+            if dataset.item_num < 3:  # padding and one item
+                raise UserError(
+                    "NIFDIEN's auxiliary loss compares clicks with other items, but the data have one item: "
+                    "set alpha: 0."
+                )
             self.next_item = NextItemLoss(size, self.item_dim, config["auxiliary_mlp_hidden_size"] or ())
         self.apply(initialize)
 

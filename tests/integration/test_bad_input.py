@@ -268,6 +268,12 @@ def test_data_that_cannot_be_used_as_asked_is_told(refused, option, words):
     assert_all_in(words, refused(option))
 
 
+@pytest.mark.parametrize("model", ["NIFDIEN", "recbole.DIEN"])
+def test_a_single_item_is_too_few_to_draw_another_one(refused, tmp_path, model):
+    write_toy(tmp_path, [("abc"[place % 3], "m1", 1 + 4 * (place // 3 % 2), place) for place in range(36)])
+    assert_all_in([model.rpartition(".")[2], "the data have one item"], refused(f"--model={model}"))
+
+
 @pytest.mark.parametrize(
     ("option", "words"),
     [
