@@ -101,3 +101,13 @@ def window_batch(n_hard: int = 0, n_exposed: int = 2) -> Interaction:
         stage1[fields.EXPOSED_MASK] = mask.unsqueeze(-1).repeat(1, 1, n_exposed)
     windows = [name for name in batch.columns if name.startswith("moveline") and len(batch[name]) == 2]
     return Interaction({name: batch[name] for name in windows} | stage1)
+
+
+def checksum(module: torch.nn.Module) -> float:
+    return sum(tensor.double().sum().item() for tensor in module.state_dict().values())
+
+
+def train_step(model, batch, rate: float = 0.1) -> None:
+    optimizer = torch.optim.SGD(model.param_groups(rate, 0.0), lr=rate)
+    sum(model.loss_terms(batch).values()).backward()
+    optimizer.step()

@@ -1,5 +1,6 @@
-"""Models that see what they must not, each in its own way, and one that does not."""
+"""Models that see what they must not, each in its own way, and one that does not; and rows for them."""
 
+import random
 from dataclasses import replace
 
 import torch
@@ -7,6 +8,19 @@ from torch import nn
 
 from recbole_nif.data.fields import ROW_ID
 from recbole_nif.model.base import CTRModel
+
+# 8 users of 30 rows; about every second row shares its time with the one before.
+_rng = random.Random(0)
+ROWS = [
+    (
+        f"u{user}",
+        f"m{item}",
+        _rng.choice([1, 2, 4, 5]),
+        1000 + 60 * user + place - place % _rng.choice([1, 2]),
+    )
+    for user in range(8)
+    for place, item in enumerate(_rng.sample(range(40), 30))
+]
 
 
 class Honest(CTRModel):
