@@ -169,6 +169,7 @@ def test_every_key_of_a_shipped_sweep_is_valid(name, tmp_path):
         "tune": 7 * 30,
         "ml_100k": 5 * 8,
         "ml_1m": 3 * 9,
+        "ml_1m_global_time": 8,
     }
     assert f"{expected[name]} runs to do; time in one process: unknown for {expected[name]} runs." in shown
     assert list(tmp_path.iterdir()) == []
