@@ -13,6 +13,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_nif.data import fields
+from recbole_nif.data.batching import share_of, share_sizes
 from recbole_nif.data.event_log import NO_LABEL, EventIndex
 from recbole_nif.data.history import read_windows
 from recbole_nif.errors import UserError
@@ -21,8 +22,8 @@ from recbole_nif.errors import UserError
 class MovelineWindows:
     """Batches of windows; an epoch is every eligible cut once, in an order given by (seed, epoch).
 
-    Of several processes each has its share of the batches, all equally many: at most ``world_size - 1`` of an
-    epoch's last batches are left out.
+    Of several processes each has its share, all equally many: at most ``world_size - 1`` windows at the end
+    of an epoch are left out.
 
     A cut is eligible if it has a past event, a future clicked row of the training split and, with
     ``cuts: boundaries``, does not divide a group of simultaneous events (a row never sees such a cut
@@ -33,7 +34,7 @@ class MovelineWindows:
         length, stride: n and the grid; a cut after m events is served by the window that holds the
             last n - stride + 1 to n of them.
         flow_len: K.
-        batch_size: windows per batch.
+        batch_size: windows per batch of this process.
         cuts: ``boundaries`` or ``all``.
         hard_negatives: H, the user's own next unclicked training rows after the cut.
         exposures: M, the user's next training rows after the cut, clicked or not.
@@ -127,14 +128,15 @@ class MovelineWindows:
         self.epoch, self.first_batch = epoch, first_batch
 
     def __len__(self) -> int:
-        return -(-len(self.start) // self.batch_size) // self.world_size
+        whole, each = share_sizes(len(self.start), self.batch_size, self.world_size)
+        return -(-(whole // self.world_size + each) // self.batch_size)
 
     def __iter__(self):
         order = np.arange(len(self.start))
         if self.shuffle:
             order = np.random.default_rng([self.seed, self.epoch, 2]).permutation(order)
-        mine = torch.from_numpy(order).split(self.batch_size)[self.rank :: self.world_size]
-        return (self.read(windows) for windows in mine[self.first_batch : len(self)])
+        mine = torch.from_numpy(share_of(order, self.batch_size, self.rank, self.world_size))
+        return (self.read(windows) for windows in mine.split(self.batch_size)[self.first_batch : len(self)])
 
     def read(self, windows: Tensor) -> Interaction:
         """The batch of windows by number, [U]; fields as in ``data/fields.py``."""

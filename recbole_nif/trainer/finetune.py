@@ -6,6 +6,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_nif.data.dataloader import CTRDataLoader
+from recbole_nif.errors import UserError
 from recbole_nif.evaluation.scoring import evaluate_model
 from recbole_nif.trainer.stages import Settings, Stage
 
@@ -19,6 +20,9 @@ class FinetuneStage(Stage):
         train_data, valid_data: loaders; without ``valid_data`` the last epoch's weights are kept.
         show_progress: progress bar while evaluating.
         started_from: what the report says of the checkpoint in ``model_file``.
+
+    Raises:
+        UserError: batches of one row for a model with batch norm.
     """
 
     name = "finetune"
@@ -37,6 +41,8 @@ class FinetuneStage(Stage):
         self.show_progress = show_progress
         self.settings = Settings.read(config)
         self.validates = valid_data is not None
+        if self.settings.epochs > 0 and min(train_data.batch_size, train_data.sample_size) == 1:
+            _refuse_batch_norm(model)
 
     def __len__(self) -> int:
         return len(self.train_data)
@@ -61,3 +67,11 @@ class FinetuneStage(Stage):
 
     def facts(self, valid: dict[str, float] | None) -> dict:
         return {"started_from": self.started_from} if self.started_from else {}
+
+
+def _refuse_batch_norm(model: nn.Module) -> None:
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+        raise UserError(
+            f"A training batch has one row, and {type(model).__name__} has batch norm, which needs two: set "
+            "train_batch_size to at least 2 for each process, and use more than one training row."
+        )

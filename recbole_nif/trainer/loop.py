@@ -58,11 +58,6 @@ def run_stage(
         loop.resume()
     if stage.settings.epochs < 1 and not loop.complete:
         loop.evaluate_only()
-    elif not len(stage):
-        raise UserError(
-            f"Stage {stage.name} has fewer batches than there are processes: start fewer of them, or set a "
-            f"smaller {'pretrain_batch_size' if stage.name == 'pretrain' else 'train_batch_size'}."
-        )
     with StopRequest(config) as stop:
         while not loop.finished:
             loop.train_epoch(stop, show_progress)
@@ -103,6 +98,12 @@ class _Loop:
         stage = self.stage
         stage.module.train()
         batches = self._seeded_batches()
+        if not len(stage):  # of this epoch: shards are dealt anew in each
+            size = "pretrain_batch_size" if stage.name == "pretrain" else "train_batch_size"
+            raise UserError(
+                f"Stage {stage.name} has fewer batches than there are processes in epoch {self.epoch}: start "
+                f"fewer of them, or set a smaller {size}."
+            )
         started, before = time.perf_counter(), self.spent
         every, save_step = self.config["log_every"] or 50, self.config["save_step"]
         progress = bar(batches, len(stage), self.step, f"{stage.name} {self.epoch}", show_progress)

@@ -145,6 +145,11 @@ def test_a_wrong_value_of_amen_is_told_with_its_key(refused, option, words):
     assert words in refused("--model=AMEN", option)
 
 
+def test_batches_of_one_row_are_refused_for_a_model_with_batch_norm(refused):
+    words = "A training batch has one row, and NFM has batch norm, which needs two: set train_batch_size"
+    assert words in refused("--model=NFM", "--train_batch_size=1")
+
+
 def test_windows_with_gaps_between_them_are_refused_without_stage_1_too(refused):
     words = "moveline_stride is 201: it must be between 1 and moveline_length (200)"
     assert words in refused("--model=AMEN", "--train_stage=finetune", "--moveline_stride=201")

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_nif.data import fields
-from recbole_nif.data.dataloader import CTRDataLoader, cut_batches, share_of
+from recbole_nif.data.batching import cut_batches, share_of
+from recbole_nif.data.dataloader import CTRDataLoader
 from recbole_nif.data.dataset import CTRDataset
 from recbole_nif.data.views import loader_of_view
 from tests.toy import ROWS, toy_config, toy_dataset, write_toy

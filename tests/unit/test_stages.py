@@ -118,15 +118,26 @@ def test_the_callback_hears_every_validation():
 
 
 class NoBatch(ScriptedStage):
+    """Without a batch from epoch ``empty`` on, as a stream whose shards are dealt anew may be."""
+
+    empty, present = 0, 0
+
+    def batches(self, epoch, first=0):
+        self.present = epoch
+        return super().batches(epoch, first)
+
     def __len__(self):
-        return 0
+        return 0 if self.present >= self.empty else super().__len__()
 
 
-def test_a_process_without_a_batch_is_told_before_it_trains():
-    stage = NoBatch([0.6])
-    with pytest.raises(UserError, match="scripted has fewer batches than there are processes: start fewer"):
+@pytest.mark.parametrize("empty", [0, 1])
+def test_a_process_without_a_batch_is_told_before_it_trains(empty):
+    stage = NoBatch([0.6, 0.7])
+    stage.empty = empty
+    named = f"scripted has fewer batches than there are processes in epoch {empty}: start fewer"
+    with pytest.raises(UserError, match=named):
         run(stage)
-    assert stage.module.weight.item() == 0
+    assert (stage.module.weight.item() == 0) == (empty == 0)
 
 
 def test_settings_of_a_stage_fall_back_to_the_plain_keys():

@@ -9,6 +9,7 @@ import torch
 
 from recbole_nif import run_recbole_nif
 from recbole_nif.cli import main
+from recbole_nif.data.batching import cut_batches
 from recbole_nif.data.dataset import CTRDataset
 from recbole_nif.data.fields import ROW_ID
 from recbole_nif.data.stream.dataset import StreamedLog
@@ -142,6 +143,15 @@ def test_processes_share_the_shards_and_take_equally_many_steps(shards):
     seen = [[row for batch in loader for row in samples(batch).tolist()] for loader in parts]
     assert not set(seen[0]) & set(seen[1])
     assert len(parts[0]) == len(parts[1]) == len(list(parts[0])) == len(list(parts[1]))
+
+
+def test_a_training_row_that_is_alone_in_its_chunk_is_left_out(shards):
+    train, valid, _ = loaders(shards[0], stream_buffer=1)
+    for loader in (train, valid):
+        loader._rows[0] = 1
+    assert train._batches_of([0]) == 0 and valid._batches_of([0]) == 1
+    assert train._batches_of([0, 1]) == len(cut_batches(1 + train._rows[1], train.batch_size, "train"))
+    assert len(list(train)) == len(train) == sum(train._batches_of([number]) for number in (1, 2, 3))
 
 
 def test_stage_1_trains_every_cut_of_the_log_in_memory_once(shards):

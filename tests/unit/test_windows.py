@@ -129,9 +129,20 @@ def test_processes_read_different_windows_in_equally_many_steps():
     starts = [[int(batch[fields.MOVELINE_START]) for batch in found] for found in (alone, *parts)]
     assert len(alone) == 7
     assert [len(part) for part in parts] == [3, 3]
-    assert starts[1:] == [starts[0][0:6:2], starts[0][1:6:2]]  # the seventh batch is one too many
+    assert starts[1:] == [starts[0][0:6:2], starts[0][1:6:2]]  # the seventh window is one too many
     parts[1].set_epoch(0, 2)
     assert [int(batch[fields.MOVELINE_START]) for batch in parts[1]] == starts[2][2:]
+
+
+def test_processes_share_windows_that_are_fewer_than_a_batch():
+    parts = [
+        windows(make_log(**LOG), range(9), length=2, stride=1, batch_size=50, rank=rank, world_size=3)
+        for rank in range(3)
+    ]
+    assert [len(part) for part in parts] == [1, 1, 1]
+    starts = [batch[fields.MOVELINE_START].tolist() for part in parts for batch in part]
+    assert [len(part) for part in starts] == [2, 2, 2]  # of seven
+    assert len({start for part in starts for start in part}) == 6
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_nif.data.dataloader import CTRDataLoader, cut_batches
+from recbole_nif.data.batching import cut_batches
+from recbole_nif.data.dataloader import CTRDataLoader
 from recbole_nif.data.fields import ROW_ID
 from recbole_nif.data.stream.chunks import ChunkStream, chunks_of
 from recbole_nif.data.stream.dataset import StreamedChunk, StreamedLog
@@ -27,8 +28,9 @@ class StreamLoader:
 
     In training the shards of an epoch come in an order given by (seed, epoch), are dealt to the processes,
     and ``stream_buffer`` of them at a time become a chunk whose rows are shuffled. The batches do not
-    depend on ``worker``, the number of processes that read ahead. Every row comes once in an epoch; with
-    several processes those with more batches end with the one that has least.
+    depend on ``worker``, the number of processes that read ahead. Every row comes once in an epoch, but for
+    one that is alone in its chunk, which batch norm cannot bear; with several processes those with more
+    batches end with the one that has least.
 
     Args:
         config: also ``train_batch_size``, ``eval_batch_size``, ``stream_eval_shards``.
@@ -87,7 +89,8 @@ class StreamLoader:
     def _batches_of(self, shards: list[int]) -> int:
         """How many batches a chunk of ``shards`` has, known before it is read."""
         rows = sum(self._rows[number] for number in shards)
-        return len(cut_batches(rows, self.batch_size, self.phase)) if rows else 0
+        alone = rows == 1 and self.phase == "train"
+        return 0 if alone else len(cut_batches(rows, self.batch_size, self.phase))
 
     def _read(self, view: StreamedChunk, first_batch: int) -> Iterator[Interaction]:
         loader = CTRDataLoader(self.config, view, self.phase, self.shuffle, distributed=False)
