@@ -170,6 +170,7 @@ def test_every_key_of_a_shipped_sweep_is_valid(name, tmp_path):
         "ml_100k": 5 * 8,
         "ml_1m": 3 * 9,
         "ml_1m_global_time": 8,
+        "genci_table4_ml_100k": 3 * 7,
     }
     assert f"{expected[name]} runs to do; time in one process: unknown for {expected[name]} runs." in shown
     assert list(tmp_path.iterdir()) == []
