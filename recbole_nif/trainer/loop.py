@@ -50,7 +50,7 @@ def run_stage(
     Raises:
         Diverged: the loss is not finite.
         UserError: the validation metric is unknown or undefined; a checkpoint cannot be written or does not
-            belong to this run; there are fewer batches than processes.
+            belong to this run; a process has no batch in an epoch.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, after saving.
     """
     loop = _Loop(stage, config, StageFiles(config, stage.name, stage.module, folder, data))
@@ -99,10 +99,9 @@ class _Loop:
         stage.module.train()
         batches = self._seeded_batches()
         if not len(stage):  # of this epoch: shards are dealt anew in each
-            size = "pretrain_batch_size" if stage.name == "pretrain" else "train_batch_size"
             raise UserError(
-                f"Stage {stage.name} has fewer batches than there are processes in epoch {self.epoch}: start "
-                f"fewer of them, or set a smaller {size}."
+                f"In epoch {self.epoch} of stage {stage.name} a process has no batch: start fewer processes, "
+                "or use more data."
             )
         started, before = time.perf_counter(), self.spent
         every, save_step = self.config["log_every"] or 50, self.config["save_step"]

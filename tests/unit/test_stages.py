@@ -134,7 +134,7 @@ class NoBatch(ScriptedStage):
 def test_a_process_without_a_batch_is_told_before_it_trains(empty):
     stage = NoBatch([0.6, 0.7])
     stage.empty = empty
-    named = f"scripted has fewer batches than there are processes in epoch {empty}: start fewer"
+    named = f"In epoch {empty} of stage scripted a process has no batch: start fewer processes"
     with pytest.raises(UserError, match=named):
         run(stage)
     assert (stage.module.weight.item() == 0) == (empty == 0)
